@@ -1,0 +1,37 @@
+# Thin: each command is utils/environment.py with the same name, which sets up .venv first when it has to.
+#   make lab                       make test ARGS="-k quiz"           make lab PYTHON=python3.12
+# Windows without make:  py utils\environment.py lab
+PYTHON ?= python3
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab test demo bench lint lessons clean
+
+help:  ## list these commands
+	@grep -E '^[a-z]+: *## ' Makefile | sed -E 's/^([a-z]+): *## /  make \1	/'
+
+setup:  ## make .venv with everything the course needs, or mend it
+	@$(PYTHON) utils/environment.py setup $(ARGS)
+
+lab:  ## open the course in JupyterLab
+	@$(PYTHON) utils/environment.py lab $(ARGS)
+
+test:  ## run every test and every lesson
+	@$(PYTHON) utils/environment.py test $(ARGS)
+
+demo:  ## show catastrophic forgetting in the terminal
+	@$(PYTHON) utils/environment.py demo $(ARGS)
+
+bench:  ## measure the time and memory of the lessons
+	@$(PYTHON) utils/environment.py bench $(ARGS)
+
+lint:  ## check style, format and spelling
+	@$(PYTHON) utils/environment.py lint $(ARGS)
+
+lessons:  ## execute the lessons and store their outputs
+	@$(PYTHON) utils/environment.py lessons $(ARGS)
+
+clean:  ## remove .venv and every cache
+	rm -rf .venv .venv.lock .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +
