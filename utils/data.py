@@ -1,0 +1,155 @@
+"""Probes, new tasks and everyday text: everything that a model is asked or taught, read from JSON lines.
+
+Every row is checked on the way in. A fault is one sentence that names the file, the line and what to do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+QUESTIONS = ("What is 2+2?", "What is the capital of France?", "How do you boil water?")
+TASKS = ("customer_service", "jazz_riff")
+KINDS = ("known", "rephrased", "held-out")
+USES = ("probe", "replay")
+
+
+class DataError(ValueError):
+    """A data file that cannot be used: the message names the file, the line and the fault."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One question whose right answer is known.
+
+    prompt: what the model reads. answer: what it must say next, after one space, letter for letter.
+    capability: the group that it is reported under.
+    kind: "known" (this very text was trained on), "rephrased" (the fact was, this wording was not) or
+    "held-out" (not even the fact was; only the skill can answer it).
+    """
+
+    prompt: str
+    answer: str
+    capability: str
+    kind: str = "known"
+
+    @property
+    def text(self) -> str:
+        return f"{self.prompt} {self.answer}"
+
+
+def load_jsonl(path: str | Path, fields: Sequence[str]) -> list[dict]:
+    """Read JSON lines; every row must have each of ``fields`` as text that is not blank.
+
+    Raises DataError with file, line and fault. Blank lines are skipped.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{where}: not JSON ({error.msg} at column {error.colno}); write one object a line."
+            ) from error
+        if not isinstance(row, dict):
+            raise DataError(f'{where}: a row is an object like {{"prompt": ...}}, not {type(row).__name__}.')
+        for field in fields:
+            if field not in row:
+                raise DataError(f"{where}: the field {field!r} is missing; a row needs {', '.join(fields)}.")
+            if not isinstance(row[field], str) or not row[field].strip():
+                raise DataError(f"{where}: {field!r} is {row[field]!r}; it must be text that is not blank.")
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{path} has no rows; write at least one object a line.")
+    return rows
+
+
+def read_probes(path: str | Path, use: str = "probe") -> list[Probe]:
+    """Probes from one JSONL file with ``prompt, answer, capability`` and, if wanted, ``kind`` and ``use``.
+
+    use: "probe" for the rows that are measured, "replay" for those set aside to be practised again.
+    """
+    probes, seen = [], {}
+    for number, row in enumerate(load_jsonl(path, ("prompt", "answer", "capability")), 1):
+        kind, row_use = row.get("kind", "known"), row.get("use", "probe")
+        if kind not in KINDS:
+            raise DataError(f"{path}, row {number}: kind is {kind!r}; use one of {', '.join(KINDS)}.")
+        if row_use not in USES:
+            raise DataError(f"{path}, row {number}: use is {row_use!r}; use one of {', '.join(USES)}.")
+        if row["prompt"] in seen:
+            raise DataError(
+                f"{path}, row {number}: asks {row['prompt']!r} again (row {seen[row['prompt']]}); keep one of them."
+            )
+        seen[row["prompt"]] = number
+        if row_use == use:
+            probes.append(Probe(row["prompt"].strip(), row["answer"].strip(), row["capability"], kind))
+    return probes
+
+
+def load_probes(source: str | Path | None = None, use: str = "probe") -> list[Probe]:
+    """Probes of the practice model (no source), of real models ("general"), or from a file or folder of yours.
+
+    Raises DataError when a file is faulty or when nothing is left to measure.
+    """
+    folder = DATA / "repertoire" if source is None else DATA / "general" if source == "general" else Path(source)
+    files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else [folder]
+    probes = [probe for file in files for probe in read_probes(file, use)]
+    if not probes:
+        raise DataError(f"{folder} has no rows with use {use!r}; add some, one JSON object a line.")
+    return probes
+
+
+def live_subset(probes: Sequence[Probe], size: int) -> list[Probe]:
+    """At most ``size`` probes, evenly spaced through the capabilities: always the same ones, to compare over time."""
+    if size >= len(probes):
+        return list(probes)
+    by_capability = sorted(probes, key=lambda probe: (probe.capability, probe.kind))
+    return [by_capability[int((i + 0.5) * len(probes) / size)] for i in range(size)]
+
+
+def read_texts(path: str | Path) -> list[str]:
+    """The ``text`` field of each row of a JSONL file."""
+    return [row["text"] for row in load_jsonl(path, ("text",))]
+
+
+def everyday_texts() -> list[str]:
+    """64 held-out everyday sentences and conversations: the original domain's plain language."""
+    return read_texts(DATA / "everyday" / "held_out.jsonl")
+
+
+def load_task(task: str | Path = "customer_service") -> DatasetDict:
+    """The new task as a DatasetDict with "train" and "held_out", each with the column "text".
+
+    task: one of TASKS, or a folder of yours with train.jsonl and held_out.jsonl.
+    """
+    from datasets import Dataset, DatasetDict  # a second to import, and only training needs it
+
+    folder = DATA / task if str(task) in TASKS else Path(task)
+    if not folder.is_dir():
+        raise DataError(f"{task!r} is neither a task of the course ({', '.join(TASKS)}) nor a folder; check the name.")
+    splits = {split: read_texts(folder / f"{split}.jsonl") for split in ("train", "held_out")}
+    if both := set(splits["train"]) & set(splits["held_out"]):
+        raise DataError(f"{folder}: {min(both)!r} is in train and in held_out; keep it in one of them.")
+    return DatasetDict({split: Dataset.from_dict({"text": texts}) for split, texts in splits.items()})
+
+
+def replay_texts(source: str | Path | None = None) -> list[str]:
+    """Texts of the original domain that are set aside for replay. None of them is ever measured."""
+    return [probe.text for probe in load_probes(source, use="replay")]

@@ -1,0 +1,220 @@
+"""One call from settings to a measured run: TRL's SFTTrainer, peft's LoraConfig, and the monitor, put together.
+
+    result = finetune(FineTuneConfig(learning_rate=5e-3))
+
+Lesson 03 builds the same thing by hand, cell by cell. The same seed gives the same curve.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from datasets import Dataset, DatasetDict
+from peft import LoraConfig
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers.utils import logging as hf_logging
+from trl import SFTConfig, SFTTrainer
+
+from utils.config import FineTuneConfig
+from utils.data import QUESTIONS, DataError, Probe, everyday_texts, load_probes, load_task, replay_texts
+from utils.evaluate import answer
+from utils.models import fan_in_fan_out, load_model, parameter_counts, working_copy
+from utils.monitor import RegressionMonitor
+from utils.results import Checkpoint, RunResult
+
+LIVE_PROBES = 64  # a checkpoint on these costs a few hundredths of a second; the verdict uses every probe
+LIVE_TEXTS = 10
+MAX_LENGTH = 128
+
+
+def finetune(
+    config: FineTuneConfig,
+    task: DatasetDict | None = None,
+    probes: Sequence[Probe] | None = None,
+    *,
+    base: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
+    replay: Sequence[str] | None = None,
+    live: int | None = LIVE_PROBES,
+    max_drop: float | None = None,
+    questions: Sequence[str] = QUESTIONS,
+    callbacks: Sequence[TrainerCallback] = (),
+    on_checkpoint: Callable[[Checkpoint], None] | None = None,
+    keep_model: bool = False,
+) -> RunResult:
+    """Fine-tune a copy of the model and measure what it learns and what it forgets, from step 0.
+
+    task: splits "train" and "held_out" with a column "text"; by default the customer-service dialogues.
+    probes, replay: by default those that suit ``config.model``. Replay texts are never measured.
+    base: (model, tokenizer) to start from, left untouched; by default ``config.model`` is loaded once and kept.
+    live: probes a checkpoint, or None for all of them. max_drop: stop at this many points, best weights restored.
+    callbacks: more of the trainer's own callbacks. keep_model: put the tuned model into ``result.model``.
+    """
+    began = time.perf_counter()
+    model, tokenizer = base or _base(config.model)
+    probes = probes if probes is not None else default_probes(config.model)
+    task = task if task is not None else _customer_service()
+    rows = training_rows(config, list(task["train"]["text"]), list(replay) if replay is not None else None)
+    held_out = list(task["held_out"]["text"])
+    monitor = RegressionMonitor(
+        tokenizer,
+        probes,
+        train_texts=list(task["train"]["text"])[:LIVE_TEXTS] if live else list(task["train"]["text"]),
+        held_out_texts=held_out[:LIVE_TEXTS] if live else held_out,
+        original_texts=everyday_texts()[:LIVE_TEXTS] if live else everyday_texts(),
+        every=config.evaluate_every,
+        live=live,
+        max_drop=max_drop,
+        on_checkpoint=on_checkpoint,
+    )
+    result = RunResult(config, questions=list(questions), probes=[p.prompt for p in probes],
+                       capabilities=[p.capability for p in probes])  # fmt: skip
+    result.answers_before = answer(model, tokenizer, questions) if questions else []
+
+    # The run draws its random numbers in a branch of its own: nobody else's sequence moves.
+    with torch.random.fork_rng(), tempfile.TemporaryDirectory() as scratch:
+        trainer = build_trainer(config, model, tokenizer, rows, [monitor, *callbacks], scratch)
+        result.trainable, result.parameters = parameter_counts(trainer.model)
+        try:
+            trainer.train()
+        except KeyboardInterrupt:
+            result.stopped = f"interrupted at step {trainer.state.global_step}"
+            monitor.on_train_end(trainer.args, trainer.state, trainer.control, model=trainer.model)
+
+    result.checkpoints, result.before, result.after = monitor.checkpoints, monitor.before, monitor.after
+    result.stopped = result.stopped or monitor.stopped
+    result.seconds_measuring = monitor.seconds_measuring
+    result.answers_after = answer(trainer.model, tokenizer, questions) if questions else []
+    result.seconds = time.perf_counter() - began
+    if keep_model:
+        result.model = trainer.model
+    return result
+
+
+def build_trainer(
+    config: FineTuneConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[str],
+    callbacks: Sequence[TrainerCallback],
+    scratch: str | Path,
+) -> SFTTrainer:
+    """The trainer that ``finetune`` runs, on a copy of the model. ``rows``: the texts in the order of training."""
+    on_gpu = torch.cuda.is_available()
+    arguments = SFTConfig(
+        output_dir=str(scratch),
+        max_steps=config.steps,
+        per_device_train_batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        seed=config.seed,
+        train_sampling_strategy="sequential",  # ``rows`` are shuffled already, with their share of replay in each batch
+        dataset_kwargs={"skip_prepare_dataset": True},  # and tokenised
+        bf16=False,
+        use_cpu=not on_gpu,
+        gradient_checkpointing=False,  # saves memory that a small model does not need, and costs a third of the speed
+        max_length=MAX_LENGTH,
+        save_strategy="no",
+        logging_strategy="no",  # the monitor measures; the trainer's own running mean would be a second, rougher curve
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=on_gpu,
+    )
+    ids = tokenizer(list(rows), truncation=True, max_length=MAX_LENGTH - 1).input_ids
+    dataset = Dataset.from_dict({"input_ids": [row + [tokenizer.eos_token_id] for row in ids]})
+    level = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()  # "PAD/BOS/EOS tokens differ ...": true of every run, and no news
+    try:
+        return SFTTrainer(
+            model=working_copy(model, share_weights=config.method == "lora"),
+            args=arguments,
+            train_dataset=dataset,
+            processing_class=tokenizer,
+            peft_config=lora_config(config, model) if config.method == "lora" else None,
+            callbacks=list(callbacks),
+        )
+    finally:
+        hf_logging.set_verbosity(level)
+
+
+def lora_config(config: FineTuneConfig, model: PreTrainedModel) -> LoraConfig:
+    """peft's settings for this run. GPT-2 stores its weights transposed, and peft is told so."""
+    targets = config.target_modules
+    return LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        use_rslora=config.scaling == "rslora",
+        lora_dropout=config.lora_dropout,
+        target_modules=targets if targets == "all-linear" else [name.strip() for name in targets.split(",")],
+        fan_in_fan_out=fan_in_fan_out(model),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def training_rows(config: FineTuneConfig, new_task: list[str], replay: list[str] | None = None) -> list[str]:
+    """The texts of the whole run in order: ``steps * batch_size`` of them, each batch with its share of replay.
+
+    New-task rows come in shuffled rounds, so that each is seen equally often. Replay rows likewise.
+    """
+    rng = random.Random(config.seed)
+    if config.examples > len(new_task):
+        raise DataError(
+            f"examples is {config.examples} and the task has {len(new_task)} rows; ask for fewer, or 0 for all."
+        )
+    new_task = rng.sample(new_task, config.examples) if config.examples else new_task
+    replayed = round(config.replay * config.batch_size)
+    if config.replay and not replayed:
+        raise ValueError(
+            f"replay is {config.replay:g} and batch_size {config.batch_size}: less than half a row a batch. "
+            "Raise either."
+        )
+    new_rows = _rounds(new_task, (config.batch_size - replayed) * config.steps, rng)
+    old_rows = (
+        _rounds(replay if replay is not None else _replay(config.model), replayed * config.steps, rng)
+        if replayed
+        else []
+    )
+    rows = []
+    for step in range(config.steps):
+        batch = new_rows[step :: config.steps] + old_rows[step :: config.steps]
+        rng.shuffle(batch)
+        rows += batch
+    return rows
+
+
+def _rounds(texts: list[str], count: int, rng: random.Random) -> list[str]:
+    """``count`` texts: shuffled rounds through all of them."""
+    rows: list[str] = []
+    while len(rows) < count:
+        rows += rng.sample(texts, len(texts))
+    return rows[:count]
+
+
+# What a process needs again and again is read once. Models are kept one at a time: the next one may be large.
+@lru_cache(maxsize=1)
+def _base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    return load_model(name, quiet=True)
+
+
+@lru_cache(maxsize=1)
+def _customer_service() -> DatasetDict:
+    return load_task("customer_service")
+
+
+def default_probes(name: str) -> list[Probe]:
+    """The practice model is asked its repertoire; any other model, general knowledge."""
+    return list(_probes(None if name == "practice" else "general"))
+
+
+@lru_cache(maxsize=2)
+def _probes(source: str | None) -> tuple[Probe, ...]:
+    return tuple(load_probes(source))
+
+
+def _replay(name: str) -> list[str]:
+    return replay_texts(None if name == "practice" else "general")

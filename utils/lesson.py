@@ -1,0 +1,48 @@
+"""What every lesson's first cell needs: quiet libraries, one look for all figures, and a line on what is running."""
+
+from __future__ import annotations
+
+import os
+import platform
+import warnings
+from importlib.metadata import version
+
+import matplotlib.pyplot as plt
+import torch
+from transformers.utils import logging as hf_logging
+
+
+def start() -> None:
+    """Prepare a lesson, and say on one line what it runs on."""
+    # Deprecations inside the libraries, and progress bars that last a blink: noise between a learner and a result.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+    hf_logging.disable_progress_bar()
+    hf_logging.set_verbosity_error()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    plt.rcParams.update(
+        {
+            "figure.dpi": 110,
+            "savefig.facecolor": "white",  # a dark page must not shine through between the axes
+            "font.size": 11,
+            "axes.labelsize": 11,
+            "legend.fontsize": 10,
+            "font.family": "DejaVu Sans",  # ships with matplotlib, so a page looks the same everywhere
+        }
+    )
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    libraries = ", ".join(f"{name} {version(name).split('+')[0]}" for name in ("torch", "transformers", "trl", "peft"))
+    print(f"Ready: Python {platform.python_version()}, {libraries}, on {device}.")
+
+
+def refusal(action) -> str:
+    """What a library says to a call that it refuses: the kind of error and its last line, short enough to read.
+
+    Raises AssertionError when the call goes through after all: then the lesson is out of date, and must say so.
+    """
+    try:
+        action()
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return f"{type(error).__name__}: {lines[0] if lines else ''}"[:240]
+    raise AssertionError("This call used to be refused and now works; the lesson needs an update.")

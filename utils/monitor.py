@@ -1,0 +1,175 @@
+"""Watch a fine-tuning run for what it forgets: a callback for any ``transformers.Trainer`` or TRL trainer.
+
+    monitor = RegressionMonitor(tokenizer, probes, every=10)
+    trainer = SFTTrainer(model, ..., callbacks=[monitor])
+    trainer.train()
+    monitor.checkpoints        # from step 0, measured before anything trained
+
+The model under test is whatever the trainer trains, PEFT-wrapped or not. Measuring changes nothing: no random number
+is drawn, and every module is afterwards in the mode that it was in.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from transformers import PreTrainedTokenizerBase, TrainerCallback
+
+from utils.data import DataError, Probe, live_subset
+from utils.evaluate import Scores, context_length, encode, kl_divergence, retention, score
+from utils.results import Checkpoint
+
+KL_POSITIONS = 256  # with a vocabulary of 50,000 these are 50 MB, and the mean over them is steady enough
+
+
+class RegressionMonitor(TrainerCallback):
+    """Measures at step 0, every ``every`` steps, and at the end.
+
+    tokenizer: the model's. probes: questions of the original domain with their answers.
+    train_texts, held_out_texts: the new task; original_texts: plain text of the original domain. Each may be left out,
+    and its loss is then None.
+    live: how many probes the curve is measured on; None means all. Step 0 and the end always use all of them, and
+    ``before`` and ``after`` hold the outcome of each probe.
+    max_drop: a drop budget in points (per cent of the probes). When it is exceeded, training stops, and with
+    ``restore`` the best weights within the budget come back: those with the lowest held-out loss.
+    on_checkpoint: called with each Checkpoint as soon as it is measured.
+    Raises DataError for an empty probe set, ValueError for settings out of range.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        probes: Sequence[Probe],
+        *,
+        train_texts: Sequence[str] = (),
+        held_out_texts: Sequence[str] = (),
+        original_texts: Sequence[str] = (),
+        every: int = 10,
+        live: int | None = None,
+        max_drop: float | None = None,
+        restore: bool = True,
+        on_checkpoint: Callable[[Checkpoint], None] | None = None,
+    ) -> None:
+        if not probes:
+            raise DataError("There are no probes; without them nothing can be seen to be forgotten. Add some.")
+        if every < 1 or (live is not None and live < 1):
+            raise ValueError(f"every is {every} and live is {live}; both must be at least 1.")
+        if max_drop is not None and not 0 <= max_drop <= 100:
+            raise ValueError(f"max_drop is {max_drop}; give points from 0 to 100.")
+        self.tokenizer, self.probes = tokenizer, list(probes)
+        self.live = self.probes if live is None else live_subset(self.probes, live)
+        self.texts = {
+            "train_loss": train_texts,
+            "held_out_loss": held_out_texts,
+            "original_loss": original_texts,
+        }
+        self.every, self.max_drop, self.restore, self.on_checkpoint = every, max_drop, restore, on_checkpoint
+        self.checkpoints: list[Checkpoint] = []
+        self.before: list[bool] = []
+        self.after: list[bool] = []
+        self.stopped = ""
+        self.seconds_measuring = 0.0
+        self._encoded: dict[str, list] = {}
+        self._base: torch.Tensor | None = None
+        self._best: tuple[float, dict[str, torch.Tensor]] | None = None
+
+    # --- What the trainer calls ---------------------------------------------------------------------------
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        self._began = time.perf_counter()
+        if state.is_world_process_zero and not self.checkpoints:
+            self._encode(model)
+            self._measure(model, state, control, everything=True)
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        if state.is_world_process_zero and state.global_step % self.every == 0 and state.global_step < state.max_steps:
+            self._measure(model, state, control)
+
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        if not state.is_world_process_zero:
+            return
+        if self.stopped and self.restore and self._best is not None:
+            weights = dict(model.named_parameters())
+            with torch.no_grad():
+                for name, kept in self._best[1].items():
+                    weights[name].copy_(kept)
+        self._measure(model, state, control, everything=True)
+
+    # --- Measuring ----------------------------------------------------------------------------------------
+    def _encode(self, model) -> None:
+        """Tokenise once: the tokens of a probe do not change while the model does."""
+        longest = context_length(model)
+        self._encoded = {name: encode(self.tokenizer, texts, longest) for name, texts in self.texts.items() if texts}
+        self._encoded["all"] = encode(self.tokenizer, self.probes, longest)
+        self._encoded["live"] = encode(self.tokenizer, self.live, longest)
+        chosen = set(self.live)
+        self._live_rows = [i for i, probe in enumerate(self.probes) if probe in chosen]
+
+    def _measure(self, model, state, control, everything: bool = False) -> None:
+        began = time.perf_counter()
+        scores = score(model, self._encoded["all" if everything else "live"])
+        if everything:
+            self.after = scores.correct
+            self.before = self.before or scores.correct
+            live_probes, right = (
+                [self.probes[i] for i in self._live_rows],
+                [scores.correct[i] for i in self._live_rows],
+            )
+        else:
+            live_probes, right = self.live, scores.correct
+        texts = {
+            name: score(model, self._encoded[name], keep=KL_POSITIONS if name == "held_out_loss" else 0)
+            for name in self.texts
+            if name in self._encoded
+        }
+        checkpoint = Checkpoint(
+            step=state.global_step,
+            seconds=time.perf_counter() - self._began,
+            accuracy=sum(right) / len(right),
+            retention=retention(live_probes, right),
+            kl=self._kl(texts),
+            **{name: texts[name].mean_loss if name in texts else None for name in self.texts},
+        )
+        self.checkpoints.append(checkpoint)
+        self.seconds_measuring += time.perf_counter() - began
+        state.log_history.append({"step": checkpoint.step, **self._log(checkpoint)})
+        self._judge(checkpoint, model, control)
+        if self.on_checkpoint is not None:
+            self.on_checkpoint(checkpoint)
+
+    def _kl(self, texts: dict[str, Scores]) -> float | None:
+        """How far the model has moved from where it started, on held-out text of the new task."""
+        if "held_out_loss" not in texts:
+            return None
+        now = texts["held_out_loss"].log_probabilities
+        if self._base is None:
+            self._base = now
+        return kl_divergence(self._base, now)
+
+    @staticmethod
+    def _log(checkpoint: Checkpoint) -> dict[str, float]:
+        """Flat names and numbers, as the trainer's own entries have."""
+        flat = {"accuracy": checkpoint.accuracy, "kl": checkpoint.kl}
+        flat |= {name: getattr(checkpoint, name) for name in ("train_loss", "held_out_loss", "original_loss")}
+        flat |= {f"retention/{name}": value for name, value in checkpoint.retention.items()}
+        return {f"monitor/{name}": value for name, value in flat.items() if value is not None}
+
+    # --- The drop budget ----------------------------------------------------------------------------------
+    def _judge(self, checkpoint: Checkpoint, model, control) -> None:
+        loss = checkpoint.held_out_loss
+        if loss is not None and not math.isfinite(loss):
+            self.stopped = self.stopped or f"the loss was {loss} at step {checkpoint.step}: the run diverged"
+            control.should_training_stop = True
+        elif self.max_drop is not None and not self.stopped:
+            drop = 100 * (self.checkpoints[0].accuracy - checkpoint.accuracy)
+            if drop > self.max_drop:
+                self.stopped = (
+                    f"retention had dropped {drop:.1f} points at step {checkpoint.step}, "
+                    f"more than the budget of {self.max_drop:g}"
+                )
+                control.should_training_stop = True
+            elif self._best is None or loss is None or loss < self._best[0]:
+                weights = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+                self._best = (math.inf if loss is None else loss, weights)

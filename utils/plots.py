@@ -1,0 +1,121 @@
+"""Draw a ``RunResult``. No widget and no training here: results in, matplotlib figures out.
+
+Colours are Okabe and Ito's palette, which stays apart in the common kinds of colour blindness; line styles and
+markers say the same a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from utils.results import RunResult
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), "-")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+INK, QUIET = "#1a1a1a", "#6b6b6b"
+
+
+def plot_run(result: RunResult, title: str | None = None) -> Figure:
+    """Two curves on one time axis: what was learned above, what was forgotten below, both from step 0.
+
+    The title says the finding in figures; pass ``title`` to replace it.
+    """
+    figure, (loss, kept) = _figure(2, height=5.6, sharex=True, ratios=(1, 1.15))
+    steps, held_out = result.series("held_out_loss")
+    loss.plot(*result.series("train_loss"), color=COLOURS[5], ls="--", marker="s", ms=4, label="training dialogues")
+    loss.plot(steps, held_out, color=COLOURS[0], marker="o", ms=5, lw=2.4, label="held-out dialogues")
+    loss.set_ylabel("new-task loss\n(nats per token)")
+    loss.set_ylim(bottom=0)
+    loss.legend(frameon=False, loc="upper right")
+
+    for i, capability in enumerate(result.checkpoints[0].retention):
+        kept.plot(*result.series(capability), color=COLOURS[(i + 1) % 6], ls=STYLES[(i + 1) % 6],
+                  marker=MARKERS[i % 7], ms=4, lw=1.3, alpha=0.9, label=capability)  # fmt: skip
+    kept.plot(*result.series("accuracy"), color=INK, lw=3, marker="o", ms=6, label="all probes")
+    kept.set_ylabel("retention\n(probes answered right)")
+    kept.set_ylim(-0.03, 1.03)
+    kept.yaxis.set_major_formatter(PercentFormatter(1))
+    kept.set_xlabel("training step")
+    kept.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
+    kept.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    figure.suptitle(title or finding(result), x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
+    _caption(figure, result)
+    return figure
+
+
+def plot_runs(results: Sequence[RunResult], labels: Sequence[str] | None = None, title: str | None = None) -> Figure:
+    """Several runs on the same two axes: new-task loss and overall retention, one colour and style a run."""
+    labels = list(labels) if labels else [result.config.label for result in results]
+    figure, (loss, kept) = _figure(2, height=5.6, sharex=False, ratios=(1, 1))
+    longest = max(result.config.steps for result in results)
+    for i, (result, label) in enumerate(zip(results, labels, strict=True)):
+        look = dict(color=COLOURS[i % 7], ls=STYLES[i % 7], marker=MARKERS[i % 7], ms=5, lw=2.2)
+        loss.plot(*result.series("held_out_loss"), **look)
+        kept.plot(*result.series("accuracy"), label=label, **look)
+    for axes in (loss, kept):
+        axes.set_xlim(-0.02 * longest, 1.02 * longest)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
+    loss.set_ylabel("held-out new-task loss\n(nats per token)")
+    loss.set_ylim(bottom=0)
+    loss.tick_params(labelbottom=False)
+    kept.set_ylabel("retention\n(probes answered right)")
+    kept.set_ylim(-0.03, 1.03)
+    kept.yaxis.set_major_formatter(PercentFormatter(1))
+    kept.set_xlabel("training step")
+    figure.legend(
+        *kept.get_legend_handles_labels(),
+        frameon=False,
+        loc="outside lower center",
+        ncols=min(3, len(labels)),
+    )
+    if title:
+        figure.suptitle(title, x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
+    return figure
+
+
+def finding(result: RunResult) -> str:
+    """What the run's two curves say, in one line of measured figures."""
+    if result.diverged:
+        return f"The run diverged: {result.stopped}"
+    loss = result.series("held_out_loss")[1]
+    kept = result.series("accuracy")[1]
+    return f"New-task loss went from {loss[0]:.1f} to {loss[-1]:.1f}; retention from {kept[0]:.0%} to {kept[-1]:.0%}"
+
+
+def alt_text(result: RunResult) -> str:
+    """The figure of ``plot_run`` in words, for those who do not see it."""
+    last = result.checkpoints[-1]
+    parts = ", ".join(f"{name} {share:.0%}" for name, share in last.retention.items())
+    return f"{finding(result)}. At step {last.step} the probes answered right are: {parts}."
+
+
+def _figure(panels: int, height: float, sharex: bool, ratios: Sequence[float]) -> tuple[Figure, Sequence[Axes]]:
+    figure, axes = plt.subplots(
+        panels,
+        1,
+        figsize=(8.6, height),
+        sharex=sharex,
+        height_ratios=ratios,
+        layout="constrained",
+        facecolor="white",
+    )
+    for ax in axes:
+        ax.grid(True, color="#e4e4e4", lw=0.8)
+        ax.set_axisbelow(True)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(colors=QUIET)
+        ax.yaxis.label.set_color(INK)
+    return figure, axes
+
+
+def _caption(figure: Figure, result: RunResult) -> None:
+    """Which run this is, in small print: a figure copied out of its notebook still says so."""
+    config = result.config
+    words = f"{config.model}, {config.label}, {config.steps} steps of {config.batch_size} rows, seed {config.seed}"
+    figure.supxlabel(words, fontsize=8.5, color=QUIET, x=0.02, ha="left")
