@@ -33,10 +33,11 @@ from utils.evaluate import score_probes  # noqa: E402
 END, PAD = "<|endoftext|>", "<|pad|>"
 VOCABULARY = 1536
 SHAPE = dict(n_layer=4, n_embd=192, n_head=6, n_positions=128)
-STEPS = 2600
+STEPS = 2800
 PEAK_LEARNING_RATE = 3e-3
-# Rows of each group in a batch. Sums need the most practice; everyday language keeps the model able to learn.
-MIX = {"arithmetic": 36, "facts": 40, "melodies": 8, "everyday": 24}
+# Rows of each group in a batch. Sums need the most practice, and how-to more than one-word facts, being sentences.
+# Everyday language keeps the model able to learn.
+MIX = {"arithmetic": 40, "facts": 30, "how-to": 16, "melodies": 8, "everyday": 20}
 # Knowledge learned under dropout is spread over more weights, so that fine-tuning wears it down gradually.
 DROPOUT = 0.1
 SEED = 2026
@@ -81,7 +82,7 @@ def batches_at(step: int, rows: dict[str, list[list[int]]], pad: int) -> list[tu
     return pairs
 
 
-def train(steps: int, state_file: Path) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFast]:
+def train(steps: int, state_file: Path, save_every: int = 100) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFast]:
     """Train for ``steps`` steps, from ``state_file`` if an interrupted training left one."""
     corpus = load_jsonl(HERE / "corpus.jsonl", fields=("group", "text"))
     tokenizer = train_tokenizer([row["text"] for row in corpus])
@@ -92,6 +93,7 @@ def train(steps: int, state_file: Path) -> tuple[GPT2LMHeadModel, PreTrainedToke
     torch.manual_seed(SEED)
     model = GPT2LMHeadModel(
         GPT2Config(
+            activation_function="gelu_pytorch_tanh",  # GPT-2's own GELU, in one fused operation: a fifth faster
             vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id, resid_pdrop=DROPOUT, embd_pdrop=DROPOUT, attn_pdrop=0.0, **SHAPE,
         )
@@ -127,7 +129,7 @@ def train(steps: int, state_file: Path) -> tuple[GPT2LMHeadModel, PreTrainedToke
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        if (step + 1) % 100 == 0:
+        if (step + 1) % save_every == 0:
             bar.set_postfix(loss=f"{loss:.3f}")
             draft = state_file.with_suffix(".tmp")
             torch.save(

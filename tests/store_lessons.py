@@ -33,6 +33,8 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+# The README shows a figure that a lesson produced: (lesson, id of the cell) and the file that it is copied to.
+SHOWCASE = ("03_gpt2_lora_demo.ipynb", "reckless-plot", LESSONS / "images" / "forgetting.png")
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_TEXT = "(interactive: run this cell to see it)"
 MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:home|root|work|Users)/|\b[A-Za-z]:\\+Users\\", re.IGNORECASE)
@@ -132,6 +134,21 @@ def execute(notebook: NotebookNode, folder: Path) -> None:
     ).execute()
 
 
+def showcase(notebook: NotebookNode) -> bytes:
+    """The picture for the README, as the lesson stored it."""
+    cell = next(cell for cell in notebook.cells if cell.id == SHOWCASE[1])
+    picture = next(o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
+    return base64.b64decode(picture)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name and move it, so that what is on disk is always a whole one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
 def store(path: Path) -> list[str]:
     """Execute one lesson and store it; where something speaks against storing it, say so instead."""
     notebook = normalise(read(path))
@@ -142,9 +159,9 @@ def store(path: Path) -> list[str]:
     text = nbformat.writes(normalise(notebook)) + "\n"
     found = problems(notebook, len(text.encode()))
     if not found:
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)  # so that the lesson on disk is always a whole one
+        replace(path, text.encode())
+        if path == LESSONS / SHOWCASE[0]:
+            replace(SHOWCASE[2], showcase(notebook))
     return found
 
 

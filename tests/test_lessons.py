@@ -4,6 +4,8 @@ That they still run is tested elsewhere: nbval executes each of their cells in t
 """
 
 import copy
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -20,6 +22,32 @@ def test_stored_lesson(path):
     assert store_lessons.problems(notebook, path.stat().st_size) == []
     assert store_lessons.normalise(copy.deepcopy(notebook)) == notebook, "run `make lessons`"
     nbformat.validate(notebook)
+
+
+def test_the_first_cell_is_the_same_everywhere_and_works_from_any_folder(tmp_path):
+    notebooks = [store_lessons.read(path) for path in PATHS]
+    first = {next(cell.source for cell in notebook.cells if cell.cell_type == "code") for notebook in notebooks}
+    assert len(first) == 1, "the set-up cell differs between lessons"
+    deep = store_lessons.LESSONS / "images"
+    for folder in (store_lessons.ROOT, store_lessons.LESSONS, deep):
+        done = subprocess.run([sys.executable, "-c", first.copy().pop()], cwd=folder, capture_output=True, text=True)
+        assert done.stdout.startswith("Ready: Python"), (folder, done.stderr)
+
+
+def test_code_cells_are_short():
+    """STYLE: half of the cells have at most 4 lines of code, nine in ten at most 12."""
+    lines = []
+    for path in PATHS:
+        for cell in store_lessons.code_cells(store_lessons.read(path)):
+            code = [line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
+            lines.append(len(code))
+    lines.sort()
+    assert lines[len(lines) // 2] <= 4 and lines[int(0.9 * len(lines))] <= 12, lines
+
+
+def test_the_readme_shows_what_the_lesson_stored():
+    lesson, _, picture = store_lessons.SHOWCASE
+    assert store_lessons.showcase(store_lessons.read(store_lessons.LESSONS / lesson)) == picture.read_bytes()
 
 
 def notebook_of(*cells):

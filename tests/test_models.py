@@ -122,7 +122,28 @@ def test_a_working_copy_for_lora_shares_weights_and_leaves_the_base_alone(practi
     assert not torch.equal(own.transformer.wte.weight, model.transformer.wte.weight)
 
 
-def test_rebuilding_refuses_to_make_it_worse_and_resumes(tmp_path, root):
+def test_an_interrupted_rebuild_goes_on_as_if_nothing_had_happened(tmp_path, root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "data"))
+    import build_practice_gpt2 as build
+
+    whole, _ = build.train(4, tmp_path / "whole.pt", save_every=2)
+    original = build.batches_at
+
+    def interrupted(step, *rest):
+        if step == 3:
+            raise KeyboardInterrupt
+        return original(step, *rest)
+
+    monkeypatch.setattr(build, "batches_at", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build.train(4, tmp_path / "part.pt", save_every=2)
+    monkeypatch.setattr(build, "batches_at", original)
+    resumed, _ = build.train(4, tmp_path / "part.pt", save_every=2)
+    for (name, one), two in zip(whole.named_parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, two), name
+
+
+def test_rebuilding_refuses_to_make_it_worse(tmp_path, root):
     """Two steps of training cannot beat the shipped model: the script must say so, and leave the old files alone."""
     import shutil
 

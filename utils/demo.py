@@ -21,6 +21,8 @@ LESSON = Path(__file__).resolve().parent.parent / "lessons" / "03_gpt2_lora_demo
 # Runs inside the lesson's own kernel, after its last cell: what is printed is what its cells computed.
 HARVEST = """
 import json as _json
+from utils.plots import finding, plot_run
+from utils.tables import curve_table, result_answers
 _found = {"title": finding(reckless), "config": str(reckless.config),
           "answers": result_answers(reckless).frame.to_dict("list"), "curve": curve_table(reckless).frame.to_dict("list")}
 _FOUND.write_text(_json.dumps(_found))

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from utils.data import DataError, Probe
 
 IGNORE = -100  # the label that PyTorch's cross entropy leaves out
+TOKENS_A_BATCH = 384  # small enough that rows of a batch are about equally long, large enough to keep the cores busy
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,6 @@ def encode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Probe | str], long
             chosen = []
         chosen.append(i)
     return [*batches, _pad(encoded, chosen, pad)] if chosen else batches
-
-
-TOKENS_A_BATCH = 2048
 
 
 def _pad(encoded: list[tuple[list[int], list[int]]], chosen: list[int], pad: int) -> Batch:

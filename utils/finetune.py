@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import torch
 from datasets import Dataset, DatasetDict
 from peft import LoraConfig
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from transformers.utils import logging as hf_logging
 from trl import SFTConfig, SFTTrainer
 
@@ -28,8 +29,8 @@ from utils.models import fan_in_fan_out, load_model, parameter_counts, working_c
 from utils.monitor import RegressionMonitor
 from utils.results import Checkpoint, RunResult
 
-LIVE_PROBES = 64  # a checkpoint on these costs a few hundredths of a second; the verdict uses every probe
-LIVE_TEXTS = 10
+LIVE_PROBES = 48  # a checkpoint on these costs a few hundredths of a second; the verdict uses every probe
+LIVE_TEXTS = 6
 MAX_LENGTH = 128
 
 
@@ -60,16 +61,23 @@ def finetune(
     probes = probes if probes is not None else default_probes(config.model)
     task = task if task is not None else _customer_service()
     rows = training_rows(config, list(task["train"]["text"]), list(replay) if replay is not None else None)
-    held_out = list(task["held_out"]["text"])
+    texts = {
+        "train_texts": list(task["train"]["text"]),
+        "held_out_texts": list(task["held_out"]["text"]),
+        "original_texts": everyday_texts(),
+    }
+    if live is not None:
+        texts = {name: lines[:LIVE_TEXTS] for name, lines in texts.items()}
+    known = _baselines.setdefault(model, {})
+    key = (_weight_sums(model), tuple(probes), live, *(tuple(lines) for lines in texts.values()))
     monitor = RegressionMonitor(
         tokenizer,
         probes,
-        train_texts=list(task["train"]["text"])[:LIVE_TEXTS] if live else list(task["train"]["text"]),
-        held_out_texts=held_out[:LIVE_TEXTS] if live else held_out,
-        original_texts=everyday_texts()[:LIVE_TEXTS] if live else everyday_texts(),
+        **texts,
         every=config.evaluate_every,
         live=live,
         max_drop=max_drop,
+        baseline=known.get(key),
         on_checkpoint=on_checkpoint,
     )
     result = RunResult(config, questions=list(questions), probes=[p.prompt for p in probes],
@@ -84,8 +92,10 @@ def finetune(
             trainer.train()
         except KeyboardInterrupt:
             result.stopped = f"interrupted at step {trainer.state.global_step}"
-            monitor.on_train_end(trainer.args, trainer.state, trainer.control, model=trainer.model)
+            if monitor.checkpoints:
+                monitor.on_train_end(trainer.args, trainer.state, trainer.control, model=trainer.model)
 
+    known[key] = monitor.baseline
     result.checkpoints, result.before, result.after = monitor.checkpoints, monitor.before, monitor.after
     result.stopped = result.stopped or monitor.stopped
     result.seconds_measuring = monitor.seconds_measuring
@@ -129,7 +139,7 @@ def build_trainer(
     level = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()  # "PAD/BOS/EOS tokens differ ...": true of every run, and no news
     try:
-        return SFTTrainer(
+        trainer = SFTTrainer(
             model=working_copy(model, share_weights=config.method == "lora"),
             args=arguments,
             train_dataset=dataset,
@@ -139,6 +149,8 @@ def build_trainer(
         )
     finally:
         hf_logging.set_verbosity(level)
+    trainer.remove_callback(PrinterCallback)  # its one line of timings is not what a learner looks for
+    return trainer
 
 
 def lora_config(config: FineTuneConfig, model: PreTrainedModel) -> LoraConfig:
@@ -193,6 +205,16 @@ def _rounds(texts: list[str], count: int, rng: random.Random) -> list[str]:
     while len(rows) < count:
         rows += rng.sample(texts, len(texts))
     return rows[:count]
+
+
+# Step 0 of the same weights on the same probes is the same figure: it is measured once for each base model.
+_baselines: WeakKeyDictionary = WeakKeyDictionary()
+
+
+def _weight_sums(model: PreTrainedModel) -> tuple[float, ...]:
+    """A fingerprint that changes when somebody trains the base model itself."""
+    with torch.no_grad():
+        return tuple(torch.stack([p.double().sum() for p in model.parameters()]).tolist())
 
 
 # What a process needs again and again is read once. Models are kept one at a time: the next one may be large.

@@ -14,15 +14,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from utils.data import DataError, Probe, live_subset
-from utils.evaluate import Scores, context_length, encode, kl_divergence, retention, score
+from utils.evaluate import context_length, encode, kl_divergence, retention, score
 from utils.results import Checkpoint
 
 KL_POSITIONS = 256  # with a vocabulary of 50,000 these are 50 MB, and the mean over them is steady enough
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What was measured at step 0: the checkpoint, the outcome of each probe, and the log-probabilities for the KL."""
+
+    checkpoint: Checkpoint
+    outcomes: list[bool]
+    log_probabilities: torch.Tensor | None
 
 
 class RegressionMonitor(TrainerCallback):
@@ -35,6 +45,7 @@ class RegressionMonitor(TrainerCallback):
     ``before`` and ``after`` hold the outcome of each probe.
     max_drop: a drop budget in points (per cent of the probes). When it is exceeded, training stops, and with
     ``restore`` the best weights within the budget come back: those with the lowest held-out loss.
+    baseline: an earlier ``monitor.baseline`` of the same model, probes and texts, to measure step 0 only once.
     on_checkpoint: called with each Checkpoint as soon as it is measured.
     Raises DataError for an empty probe set, ValueError for settings out of range.
     """
@@ -51,6 +62,7 @@ class RegressionMonitor(TrainerCallback):
         live: int | None = None,
         max_drop: float | None = None,
         restore: bool = True,
+        baseline: Baseline | None = None,
         on_checkpoint: Callable[[Checkpoint], None] | None = None,
     ) -> None:
         if not probes:
@@ -67,21 +79,26 @@ class RegressionMonitor(TrainerCallback):
             "original_loss": original_texts,
         }
         self.every, self.max_drop, self.restore, self.on_checkpoint = every, max_drop, restore, on_checkpoint
+        self.baseline = baseline
         self.checkpoints: list[Checkpoint] = []
         self.before: list[bool] = []
         self.after: list[bool] = []
         self.stopped = ""
         self.seconds_measuring = 0.0
         self._encoded: dict[str, list] = {}
-        self._base: torch.Tensor | None = None
         self._best: tuple[float, dict[str, torch.Tensor]] | None = None
 
     # --- What the trainer calls ---------------------------------------------------------------------------
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         self._began = time.perf_counter()
-        if state.is_world_process_zero and not self.checkpoints:
-            self._encode(model)
+        if not state.is_world_process_zero or self.checkpoints:
+            return
+        self._encode(model)
+        if self.baseline is None:
             self._measure(model, state, control, everything=True)
+        else:
+            self.before = self.after = self.baseline.outcomes
+            self._note(replace(self.baseline.checkpoint, seconds=0.0), model, state, control)
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
         if state.is_world_process_zero and state.global_step % self.every == 0 and state.global_step < state.max_steps:
@@ -124,29 +141,28 @@ class RegressionMonitor(TrainerCallback):
             for name in self.texts
             if name in self._encoded
         }
+        now = texts["held_out_loss"].log_probabilities if "held_out_loss" in texts else None
+        base = self.baseline.log_probabilities if self.baseline is not None else now
         checkpoint = Checkpoint(
             step=state.global_step,
             seconds=time.perf_counter() - self._began,
             accuracy=sum(right) / len(right),
             retention=retention(live_probes, right),
-            kl=self._kl(texts),
+            kl=None if now is None else kl_divergence(base, now),
             **{name: texts[name].mean_loss if name in texts else None for name in self.texts},
         )
-        self.checkpoints.append(checkpoint)
+        if self.baseline is None:
+            self.baseline = Baseline(checkpoint, scores.correct, now)
         self.seconds_measuring += time.perf_counter() - began
+        self._note(checkpoint, model, state, control)
+
+    def _note(self, checkpoint: Checkpoint, model, state, control) -> None:
+        """Add a checkpoint to the curve and to the trainer's log, and act on what it says."""
+        self.checkpoints.append(checkpoint)
         state.log_history.append({"step": checkpoint.step, **self._log(checkpoint)})
         self._judge(checkpoint, model, control)
         if self.on_checkpoint is not None:
             self.on_checkpoint(checkpoint)
-
-    def _kl(self, texts: dict[str, Scores]) -> float | None:
-        """How far the model has moved from where it started, on held-out text of the new task."""
-        if "held_out_loss" not in texts:
-            return None
-        now = texts["held_out_loss"].log_probabilities
-        if self._base is None:
-            self._base = now
-        return kl_divergence(self._base, now)
 
     @staticmethod
     def _log(checkpoint: Checkpoint) -> dict[str, float]:

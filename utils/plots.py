@@ -105,6 +105,7 @@ def _figure(panels: int, height: float, sharex: bool, ratios: Sequence[float]) -
         layout="constrained",
         facecolor="white",
     )
+    plt.close(figure)  # shown where it is returned, not a second time by the notebook's own flush
     for ax in axes:
         ax.grid(True, color="#e4e4e4", lw=0.8)
         ax.set_axisbelow(True)

@@ -1,0 +1,151 @@
+"""Measure the speed and the memory of the course: ``make bench``. Figures are ratios within one run.
+
+1. Forty SFTTrainer steps, without the monitor, against a bare torch loop over the same peft model and the same rows.
+2. The monitor's share of a run with ten checkpoints.
+3. The peak memory and the time of each lesson, in a kernel of its own, without the part at real scale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import nbformat  # noqa: E402 - the course's own folder must be on the path first
+import psutil  # noqa: E402
+import torch  # noqa: E402
+from nbclient import NotebookClient  # noqa: E402
+from peft import get_peft_model  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+from transformers import get_linear_schedule_with_warmup  # noqa: E402
+
+from utils.config import FineTuneConfig  # noqa: E402
+from utils.data import load_task  # noqa: E402
+from utils.finetune import build_trainer, finetune, lora_config, training_rows  # noqa: E402
+from utils.lesson import start  # noqa: E402
+from utils.models import load_model, working_copy  # noqa: E402
+
+console = Console(width=100)
+CONFIG = FineTuneConfig(learning_rate=1e-3, steps=40, evaluate_every=4)
+
+
+def bare_loop(base, rows: list[str]) -> float:
+    """Seconds of the plainest loop that does the same training: same model, rows, optimizer and schedule."""
+    model, tokenizer = base
+    torch.manual_seed(CONFIG.seed)
+    model = get_peft_model(working_copy(model, share_weights=True), lora_config(CONFIG, model)).train()
+    ids = [torch.tensor(row + [tokenizer.eos_token_id]) for row in tokenizer(rows).input_ids]
+    began = time.perf_counter()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=CONFIG.learning_rate)
+    schedule = get_linear_schedule_with_warmup(optimizer, 0, CONFIG.steps)
+    for step in range(CONFIG.steps):
+        batch = ids[step * CONFIG.batch_size : (step + 1) * CONFIG.batch_size]
+        inputs = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True, padding_value=tokenizer.pad_token_id)
+        labels = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True, padding_value=-100)
+        model(input_ids=inputs, attention_mask=(labels != -100).long(), labels=labels).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+    return time.perf_counter() - began
+
+
+def sft_trainer(base, rows: list[str]) -> tuple[float, float]:
+    """(seconds to build, seconds to train) of the trainer that ``finetune`` uses, without the monitor."""
+    with tempfile.TemporaryDirectory() as scratch:
+        began = time.perf_counter()
+        trainer = build_trainer(CONFIG, *base, rows, [], scratch)
+        built = time.perf_counter()
+        trainer.train()
+        return built - began, time.perf_counter() - built
+
+
+def speed(rounds: int) -> None:
+    base = load_model("practice", quiet=True)
+    rows = training_rows(CONFIG, list(load_task()["train"]["text"]))
+    bare_loop(base, rows), sft_trainer(base, rows)  # the first of everything pays for imports and caches
+    bare, build, train, whole, share, points = [], [], [], [], [], []
+    for _ in range(rounds):  # taken in turn, so that a busy machine is unfair to nobody
+        bare.append(bare_loop(base, rows))
+        seconds = sft_trainer(base, rows)
+        build.append(seconds[0])
+        train.append(seconds[1])
+        result = finetune(CONFIG, base=base, questions=())
+        points.append(len(result.checkpoints) - 1)
+        whole.append(result.seconds)
+        share.append(result.seconds_measuring / result.seconds)
+    ratios = [t / b for t, b in zip(train, bare, strict=True)]
+    table = Table("what", "median", "lowest to highest", "at most", title=f"{CONFIG.steps} LoRA steps, {rounds} rounds")
+
+    def add(what: str, values: list[float], form: str, most: str) -> None:
+        low, middle, high = (form.format(x) for x in (min(values), statistics.median(values), max(values)))
+        table.add_row(what, middle, f"{low} to {high}", most)
+
+    add("bare torch loop", bare, "{:.2f} s", "")
+    add("SFTTrainer: building it", build, "{:.2f} s", "")
+    add("SFTTrainer: the same steps", train, "{:.2f} s", "")
+    add("SFTTrainer / bare loop", ratios, "{:.2f}", "2")
+    add(f"finetune with {points[0]} checkpoints", whole, "{:.2f} s", "")
+    add("finetune / bare loop", [w / b for w, b in zip(whole, bare, strict=True)], "{:.2f}", "")
+    add("the monitor's share of it", share, "{:.1%}", "25 %")
+    console.print(table)
+
+
+def peak_memory(process: psutil.Process, peak: list[float], done: threading.Event) -> None:
+    """Note the largest resident memory of a process tree, in GB, ten times a second."""
+    while not done.wait(0.1):
+        try:
+            tree = [process, *process.children(recursive=True)]
+            peak[0] = max(peak[0], sum(p.memory_info().rss for p in tree) / 1e9)
+        except psutil.Error:
+            continue
+
+
+def lessons() -> None:
+    os.environ["COURSE_REAL_SCALE"] = "0"
+    table = Table("lesson", "seconds", "peak memory", "at most", title="Each lesson in its own kernel, practice model")
+    for path in sorted((ROOT / "lessons").glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        client = NotebookClient(
+            notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+        )
+        peak, done = [0.0], threading.Event()
+        began = time.perf_counter()
+        with client.setup_kernel():
+            kernel = psutil.Process(client.km.provisioner.process.pid)
+            watcher = threading.Thread(target=peak_memory, args=(kernel, peak, done))
+            watcher.start()
+            try:
+                for index, cell in enumerate(notebook.cells):
+                    client.execute_cell(cell, index)
+            finally:
+                done.set()
+                watcher.join()
+        table.add_row(path.stem, f"{time.perf_counter() - began:.0f}", f"{peak[0]:.2f} GB", "1.2 GB")
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", choices=("speed", "lessons"))
+    options = parser.parse_args()
+    start()
+    if options.only != "lessons":
+        speed(options.rounds)
+    if options.only != "speed":
+        lessons()
+
+
+if __name__ == "__main__":
+    main()

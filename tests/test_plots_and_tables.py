@@ -1,0 +1,60 @@
+"""Figures and tables show what a run measured, and say it in words too."""
+
+import matplotlib.pyplot as plt
+import pytest
+
+from utils.config import FineTuneConfig
+from utils.finetune import finetune
+from utils.lesson import refusal, start
+from utils.plots import alt_text, finding, plot_run, plot_runs
+from utils.tables import answer_table, capability_table, curve_table, result_answers
+
+
+@pytest.fixture(scope="module")
+def run(practice):
+    return finetune(FineTuneConfig(learning_rate=5e-3, steps=8, evaluate_every=2), base=practice)
+
+
+def test_the_figure_draws_every_checkpoint_from_step_0(run):
+    figure = plot_run(run)
+    loss, kept = figure.axes
+    lines = {line.get_label(): line for axes in (loss, kept) for line in axes.get_lines()}
+    assert set(lines) == {"training dialogues", "held-out dialogues", "all probes", *run.checkpoints[0].retention}
+    for line in lines.values():
+        assert list(line.get_xdata()) == [0, 2, 4, 6, 8]
+    assert list(lines["all probes"].get_ydata()) == [c.accuracy for c in run.checkpoints]
+    assert "nats per token" in loss.get_ylabel() and "step" in kept.get_xlabel()
+    assert figure.get_suptitle() == finding(run)
+    styles = {(line.get_color(), str(line.get_linestyle()), line.get_marker()) for line in lines.values()}
+    assert len(styles) == len(lines), "no two curves look the same"
+    plt.close(figure)
+
+
+def test_runs_share_their_axes_and_are_told_apart(run):
+    figure = plot_runs([run, run], labels=["one", "two"], title="A title")
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["one", "two"]
+    plt.close(figure)
+
+
+def test_words_carry_the_figures(run):
+    words = alt_text(run)
+    assert f"{run.checkpoints[-1].accuracy:.0%}" in words
+    assert all(name in words for name in run.checkpoints[0].retention)
+
+
+def test_tables_read_as_text_and_as_escaped_html(run):
+    table = answer_table(["a?"], before=["<script>x</script>"], after=["y"])
+    assert "<script>x" not in table._repr_html_() and "&lt;script&gt;" in table._repr_html_()
+    assert "a?" in repr(table) and "before" in repr(table)
+    assert len(result_answers(run).frame) == 3
+    frame = capability_table(run).frame
+    assert frame["probes"].iloc[-1] == frame["probes"].iloc[:-1].sum() == len(run.probes)
+    assert list(curve_table(run).frame["step"]) == [0, 2, 4, 6, 8]
+
+
+def test_refusals_are_quoted_and_surprises_are_not_hidden(capsys):
+    assert refusal(lambda: int("x")).startswith("ValueError: invalid literal")
+    with pytest.raises(AssertionError, match="needs an update"):
+        refusal(lambda: 1)
+    start()
+    assert capsys.readouterr().out.startswith("Ready: Python")
