@@ -143,6 +143,12 @@ def test_a_drop_budget_stops_the_run_and_brings_the_best_weights_back(practice):
     assert worst > 10, "and there was something to come back from"
 
 
+def test_a_budget_exceeded_at_the_last_step_is_seen_too(practice):
+    config = FineTuneConfig(learning_rate=2e-2, steps=12, evaluate_every=100)
+    result = finetune(config, base=practice, max_drop=10, live=None, questions=())
+    assert "at step 12" in result.stopped and result.forgotten == 0, "step 0 is the best within the budget"
+
+
 def test_a_diverging_run_says_so_and_keeps_its_curve(practice):
     class Poison(TrainerCallback):
         def on_step_end(self, args, state, control, model=None, **kwargs):

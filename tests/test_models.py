@@ -97,7 +97,7 @@ def test_smollm2_missing_says_what_to_install(monkeypatch):
 
 def test_a_local_gpt2_folder_loads_and_answers(tmp_path, practice):
     """GPT-2's own code path on a folder with its layout; the shapes are small here, and true in test_finetune."""
-    GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=1536)).save_pretrained(tmp_path)
+    GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=len(practice[1]))).save_pretrained(tmp_path)
     practice[1].save_pretrained(tmp_path)
     model, tokenizer = load_model(str(tmp_path), quiet=True)
     assert len(answer(model, tokenizer, ["What is 2+2?"], max_new_tokens=3)) == 1

@@ -107,12 +107,15 @@ class RegressionMonitor(TrainerCallback):
     def on_train_end(self, args, state, control, model=None, **kwargs):
         if not state.is_world_process_zero:
             return
-        if self.stopped and self.restore and self._best is not None:
-            weights = dict(model.named_parameters())
-            with torch.no_grad():
-                for name, kept in self._best[1].items():
-                    weights[name].copy_(kept)
-        self._measure(model, state, control, everything=True)
+        if not self.stopped:
+            self._measure(model, state, control, everything=True)  # which may find the budget exceeded at the very end
+        if self.stopped:
+            if self.restore and self._best is not None:
+                weights = dict(model.named_parameters())
+                with torch.no_grad():
+                    for name, kept in self._best[1].items():
+                        weights[name].copy_(kept)
+            self._measure(model, state, control, everything=True)  # the curve ends with the weights that are left
 
     # --- Measuring ----------------------------------------------------------------------------------------
     def _encode(self, model) -> None:
@@ -120,9 +123,10 @@ class RegressionMonitor(TrainerCallback):
         longest = context_length(model)
         self._encoded = {name: encode(self.tokenizer, texts, longest) for name, texts in self.texts.items() if texts}
         self._encoded["all"] = encode(self.tokenizer, self.probes, longest)
-        self._encoded["live"] = encode(self.tokenizer, self.live, longest)
         chosen = set(self.live)
         self._live_rows = [i for i, probe in enumerate(self.probes) if probe in chosen]
+        self.live = [self.probes[i] for i in self._live_rows]  # in the order in which the rows are picked
+        self._encoded["live"] = encode(self.tokenizer, self.live, longest)
 
     def _measure(self, model, state, control, everything: bool = False) -> None:
         began = time.perf_counter()
@@ -130,12 +134,7 @@ class RegressionMonitor(TrainerCallback):
         if everything:
             self.after = scores.correct
             self.before = self.before or scores.correct
-            live_probes, right = (
-                [self.probes[i] for i in self._live_rows],
-                [scores.correct[i] for i in self._live_rows],
-            )
-        else:
-            live_probes, right = self.live, scores.correct
+        right = [scores.correct[i] for i in self._live_rows] if everything else scores.correct
         texts = {
             name: score(model, self._encoded[name], keep=KL_POSITIONS if name == "held_out_loss" else 0)
             for name in self.texts
@@ -147,7 +146,7 @@ class RegressionMonitor(TrainerCallback):
             step=state.global_step,
             seconds=time.perf_counter() - self._began,
             accuracy=sum(right) / len(right),
-            retention=retention(live_probes, right),
+            retention=retention(self.live, right),
             kl=None if now is None else kl_divergence(base, now),
             **{name: texts[name].mean_loss if name in texts else None for name in self.texts},
         )
