@@ -19,10 +19,10 @@ def test_the_figure_draws_every_checkpoint_from_step_0(run):
     figure = plot_run(run)
     loss, kept = figure.axes
     lines = {line.get_label(): line for axes in (loss, kept) for line in axes.get_lines()}
-    assert set(lines) == {"training dialogues", "held-out dialogues", "all probes", *run.checkpoints[0].retention}
+    assert set(lines) == {"training dialogues", "held-out dialogues", "all together", *run.checkpoints[0].retention}
     for line in lines.values():
         assert list(line.get_xdata()) == [0, 2, 4, 6, 8]
-    assert list(lines["all probes"].get_ydata()) == [c.accuracy for c in run.checkpoints]
+    assert list(lines["all together"].get_ydata()) == [c.accuracy for c in run.checkpoints]
     assert "nats per token" in loss.get_ylabel() and "step" in kept.get_xlabel()
     assert figure.get_suptitle() == finding(run)
     styles = {(line.get_color(), str(line.get_linestyle()), line.get_marker()) for line in lines.values()}

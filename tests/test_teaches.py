@@ -46,15 +46,15 @@ def test_replay_wins_most_of_it_back_at_little_cost(presets):
 
 
 def test_retention_falls_gradually_with_the_learning_rate(practice, presets):
-    """No cliff: each step of the dose costs more, and none of them costs more than half of all."""
-    rates = (1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2)
+    """No cliff: a higher dose never costs less, and no single step of it costs more than half of the whole."""
+    rates = (1.5e-3, 3e-3, 5e-3, 7e-3, 1e-2, 1.3e-2)
     lost = []
     for rate in rates:
         config = FineTuneConfig(learning_rate=rate, evaluate_every=40)
         lost.append(finetune(config, base=practice, live=None, questions=()).forgotten)
     steps = [after - before for before, after in zip(lost, lost[1:], strict=False)]
     assert all(step > -2 for step in steps), lost
-    assert max(steps) <= 40 and lost[-1] >= 40, lost
+    assert max(steps) <= lost[-1] / 2 and lost[-1] >= 40, lost
 
 
 def test_presets_follow_the_model():

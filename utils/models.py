@@ -175,7 +175,7 @@ def _smollm2():
 
 
 def cache_folder() -> Path:
-    """Where converted models are kept between sessions: beside the Hugging Face cache, so one variable moves both."""
+    """Where converted models are kept: beside the Hugging Face cache, so one variable moves both."""
     from huggingface_hub.constants import HF_HOME
 
     return Path(HF_HOME) / "capability-regression-course"

@@ -41,8 +41,8 @@ class RegressionMonitor(TrainerCallback):
     tokenizer: the model's. probes: questions of the original domain with their answers.
     train_texts, held_out_texts: the new task; original_texts: plain text of the original domain. Each may be left out,
     and its loss is then None.
-    live: how many probes the curve is measured on; None means all. Step 0 and the end always use all of them, and
-    ``before`` and ``after`` hold the outcome of each probe.
+    live: how many probes the curve is drawn from, the same ones at every step; None means all. At step 0 and at the end
+    all of them are asked besides, and ``before`` and ``after`` hold the outcome of each.
     max_drop: a drop budget in points (per cent of the probes). When it is exceeded, training stops, and with
     ``restore`` the best weights within the budget come back: those with the lowest held-out loss.
     baseline: an earlier ``monitor.baseline`` of the same model, probes and texts, to measure step 0 only once.

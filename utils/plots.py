@@ -37,7 +37,7 @@ def plot_run(result: RunResult, title: str | None = None) -> Figure:
     for i, capability in enumerate(result.checkpoints[0].retention):
         kept.plot(*result.series(capability), color=COLOURS[(i + 1) % 6], ls=STYLES[(i + 1) % 6],
                   marker=MARKERS[i % 7], ms=4, lw=1.3, alpha=0.9, label=capability)  # fmt: skip
-    kept.plot(*result.series("accuracy"), color=INK, lw=3, marker="o", ms=6, label="all probes")
+    kept.plot(*result.series("accuracy"), color=INK, lw=3, marker="o", ms=6, label="all together")
     kept.set_ylabel("retention\n(probes answered right)")
     kept.set_ylim(-0.03, 1.03)
     kept.yaxis.set_major_formatter(PercentFormatter(1))

@@ -8,12 +8,12 @@ from __future__ import annotations
 from utils.config import FineTuneConfig
 
 PRACTICE = {
-    "careful": FineTuneConfig(learning_rate=1e-3),
-    "reckless": FineTuneConfig(learning_rate=5e-3),
-    "replay rescue": FineTuneConfig(learning_rate=5e-3, replay=0.25),
+    "careful": FineTuneConfig(learning_rate=1.5e-3),
+    "reckless": FineTuneConfig(learning_rate=1.3e-2),
+    "replay rescue": FineTuneConfig(learning_rate=1.3e-2, replay=0.25),
 }
 # Real models are slower and stronger: fewer steps of fewer rows, and checkpoints further apart.
-_REAL = FineTuneConfig(target_modules="q_proj,v_proj", steps=24, batch_size=4, evaluate_every=6)
+_REAL = FineTuneConfig(lora_dropout=0.05, target_modules="q_proj,v_proj", steps=24, batch_size=4, evaluate_every=6)
 REAL = {
     "careful": _REAL.with_(learning_rate=5e-4),
     "reckless": _REAL.with_(learning_rate=5e-3),
