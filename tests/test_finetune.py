@@ -190,6 +190,10 @@ def test_settings_that_cannot_work_are_said(practice):
         finetune(FineTuneConfig(examples=100), base=practice)
     with pytest.raises(ValueError, match="less than half a row"):
         finetune(FineTuneConfig(replay=0.05, batch_size=4), base=practice)
+    wrapped = copy.deepcopy(practice[0])
+    get_peft_model(wrapped, lora_config(QUICK, wrapped))  # puts its layers into the model itself
+    with pytest.raises(ValueError, match="has an adapter in it already"):
+        finetune(QUICK, base=(wrapped, practice[1]))
     with pytest.raises(DataError, match="no probes"):
         RegressionMonitor(practice[1], [])
     with pytest.raises(ValueError, match="every is 0"):

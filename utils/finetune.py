@@ -55,9 +55,14 @@ def finetune(
     base: (model, tokenizer) to start from, left untouched; by default ``config.model`` is loaded once and kept.
     live: probes a checkpoint, or None for all of them. max_drop: stop at this many points, best weights restored.
     callbacks: more of the trainer's own callbacks. keep_model: put the tuned model into ``result.model``.
+    Raises ValueError or DataError, in one sentence, for settings that cannot work together or a base with an adapter.
     """
     began = time.perf_counter()
     model, tokenizer = base or _base(config.model)
+    if hasattr(model, "peft_config"):
+        raise ValueError(
+            "The base model has an adapter in it already, left by an earlier trainer; load it afresh with load_model."
+        )
     probes = probes if probes is not None else default_probes(config.model)
     task = task if task is not None else _customer_service()
     rows = training_rows(config, list(task["train"]["text"]), list(replay) if replay is not None else None)

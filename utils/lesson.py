@@ -9,8 +9,6 @@ from importlib.metadata import version
 
 import matplotlib.pyplot as plt
 import torch
-from IPython import get_ipython
-from matplotlib_inline.backend_inline import set_matplotlib_formats
 from transformers.utils import logging as hf_logging
 
 
@@ -24,7 +22,7 @@ def start() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     plt.rcParams.update(
         {
-            "figure.dpi": 90,  # shown at this size, and stored at twice the resolution: sharp on a projector
+            "figure.dpi": 130,  # sharp on a projector, and still a light file
             "savefig.facecolor": "white",  # a dark page must not shine through between the axes
             "font.size": 11,
             "axes.labelsize": 11,
@@ -32,8 +30,6 @@ def start() -> None:
             "font.family": "DejaVu Sans",  # ships with matplotlib, so a page looks the same everywhere
         }
     )
-    if get_ipython() is not None:
-        set_matplotlib_formats("retina")
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     libraries = ", ".join(f"{name} {version(name).split('+')[0]}" for name in ("torch", "transformers", "trl", "peft"))
     print(f"Ready: Python {platform.python_version()}, {libraries}, on {device}.")
