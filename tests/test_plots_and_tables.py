@@ -54,6 +54,7 @@ def test_tables_read_as_text_and_as_escaped_html(run):
 
 def test_refusals_are_quoted_and_surprises_are_not_hidden(capsys):
     assert refusal(lambda: int("x")).startswith("ValueError: invalid literal")
+    assert refusal(lambda: int("x (/usr/lib/y.py)")) == "ValueError: invalid literal for int() with base 10: 'x'"
     with pytest.raises(AssertionError, match="needs an update"):
         refusal(lambda: 1)
     start()

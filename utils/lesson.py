@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import warnings
 from importlib.metadata import version
 
+import datasets
 import matplotlib.pyplot as plt
 import torch
 from transformers.utils import logging as hf_logging
@@ -18,11 +20,12 @@ def start() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
     hf_logging.disable_progress_bar()
+    datasets.disable_progress_bars()
     hf_logging.set_verbosity_error()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     plt.rcParams.update(
         {
-            "figure.dpi": 130,  # sharp on a projector, and still a light file
+            "figure.dpi": 115,  # sharp on a projector, and still a light file
             "savefig.facecolor": "white",  # a dark page must not shine through between the axes
             "font.size": 11,
             "axes.labelsize": 11,
@@ -36,7 +39,7 @@ def start() -> None:
 
 
 def refusal(action) -> str:
-    """What a library says to a call that it refuses: the kind of error and its last line, short enough to read.
+    """What a library says to a call that it refuses: the kind of error and its first line.
 
     Raises AssertionError when the call goes through after all: then the lesson is out of date, and must say so.
     """
@@ -44,5 +47,6 @@ def refusal(action) -> str:
         action()
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return f"{type(error).__name__}: {lines[0] if lines else ''}"[:240]
+        said = re.sub(r" \((?:/|[A-Za-z]:\\)[^)]*\)", "", lines[0] if lines else "")  # a path of this one machine
+        return f"{type(error).__name__}: {said}"
     raise AssertionError("This call used to be refused and now works; the lesson needs an update.")
