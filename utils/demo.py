@@ -33,6 +33,8 @@ plot_run(reckless).savefig(_FIGURE, dpi=150)
 def main() -> int:
     """Execute the lesson, print its answer table, its curve as numbers and the path of its figure."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a file has no edge to wrap at
     folder = Path(tempfile.mkdtemp(prefix="capability-regression-"))
     figure, found = folder / "forgetting.png", folder / "found.json"
     console.print("Running lesson 03, as a browser would: about a minute ...")
