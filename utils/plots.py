@@ -6,6 +6,7 @@ markers say the same a second time.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -92,7 +93,8 @@ def alt_text(result: RunResult) -> str:
     """The figure of ``plot_run`` in words, for those who do not see it."""
     last = result.checkpoints[-1]
     parts = ", ".join(f"{name} {share:.0%}" for name, share in last.retention.items())
-    return f"{finding(result)}. At step {last.step} the probes answered right are: {parts}."
+    words = f"{finding(result)}. At step {last.step} the probes answered right are: {parts}."
+    return textwrap.fill(words, 95, break_on_hyphens=False)  # a notebook would cut a long line in mid-word
 
 
 def _figure(panels: int, height: float, sharex: bool, ratios: Sequence[float]) -> tuple[Figure, Sequence[Axes]]:
