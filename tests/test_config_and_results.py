@@ -47,6 +47,9 @@ def test_a_config_survives_the_string_and_the_dict(config):
         ({"replay": 1.0}, "replay is 1.0; it must be at least 0 and at most 0.9"),
         ({"steps": "40"}, "steps is '40'; it must be a whole number"),
         ({"model": " "}, "model is empty"),
+        ({"model": "a;b"}, "cannot be pasted"),
+        ({"target_modules": "a;b"}, "cannot be pasted"),
+        ({"target_modules": ",,"}, "give module names with a comma between them"),
     ],
 )
 def test_a_bad_setting_names_field_value_and_range(changes, says):

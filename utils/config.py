@@ -59,8 +59,10 @@ class FineTuneConfig:
         for name in ("model", "target_modules"):
             if not getattr(self, name).strip():
                 raise ValueError(f"{name} is empty; give a name.")
-        if ";" in self.model:
-            raise ValueError(f"model is {self.model!r}; a name with ';' cannot be pasted, so rename the folder.")
+            if ";" in getattr(self, name):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; a name with ';' cannot be pasted, so rename it.")
+        if not all(part.strip() for part in self.target_modules.split(",")):
+            raise ValueError(f"target_modules is {self.target_modules!r}; give module names with a comma between them.")
 
     @property
     def alpha(self) -> int:

@@ -223,6 +223,8 @@ def commands_for(name: str, extra: list[str]) -> list[list[str]]:
     first = "lessons/00_start_here.ipynb"
     lab = ["-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}", "--ServerApp.answer_yes=True"]
     lab += [f"--LabApp.default_url=/lab/tree/{first}"]  # what the address that is printed leads to
+    if not WINDOWS and os.geteuid() == 0:  # in a container one is root, and Jupyter then asks for this
+        lab += ["--allow-root"]
     lines = {
         "setup": [],
         "lab": [[*lab, *extra, first]],  # a notebook named in extra comes before it, and is opened instead
