@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -183,9 +184,14 @@ I need a picture of the right color by noon.
 Students use the app on an old phone and it works.""".splitlines()
 
 
+def picker(rng: random.Random) -> Callable[[str], str]:
+    """A function that draws one of several words with a comma between them."""
+    return lambda words: rng.choice(words.split(","))
+
+
 def sentence(rng: random.Random) -> str:
     """One sentence of the everyday grammar, with a capital and a full stop."""
-    pick = lambda words: rng.choice(words.split(","))  # noqa: E731 - a three-letter helper local to the grammar
+    pick = picker(rng)
     name = rng.choice(NAMES.split())
     who = rng.choice([name, pick(PEOPLE)])
     forms = [
@@ -207,7 +213,7 @@ def sentence(rng: random.Random) -> str:
 
 def conversation(rng: random.Random) -> str:
     """Two people, one question, one answer: the shape of a dialogue, but in nobody's customer-service voice."""
-    pick = lambda words: rng.choice(words.split(","))  # noqa: E731
+    pick = picker(rng)
     one, two = rng.sample(NAMES.split(), 2)
     thing = pick(THINGS)
     exchanges = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, fields, replace
 
@@ -144,7 +143,7 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def _check_range(name: str, value: float, low: float, high: float, open_at_low: bool = False) -> None:
-    inside = math.isfinite(value) and (low < value if open_at_low else low <= value) and value <= high
+    inside = (low < value if open_at_low else low <= value) and value <= high  # false for NaN, too
     if not inside:
         least = f"more than {low}" if open_at_low else f"at least {low}"
-        raise ValueError(f"{name} is {json.dumps(value)}; it must be {least} and at most {high}.")
+        raise ValueError(f"{name} is {value!r}; it must be {least} and at most {high}.")

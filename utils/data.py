@@ -68,6 +68,8 @@ def load_jsonl(path: str | Path, fields: Sequence[str]) -> list[dict]:
             raise DataError(
                 f"{where}: not JSON ({error.msg} at column {error.colno}); write one object a line."
             ) from error
+        except RecursionError:
+            raise DataError(f"{where}: nested too deeply to be read; write one flat object a line.") from None
         if not isinstance(row, dict):
             raise DataError(f'{where}: a row is an object like {{"prompt": ...}}, not {type(row).__name__}.')
         for field in fields:

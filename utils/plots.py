@@ -27,7 +27,7 @@ def plot_run(result: RunResult, title: str | None = None) -> Figure:
 
     The title says the finding in figures; pass ``title`` to replace it.
     """
-    figure, (loss, kept) = _figure(2, height=5.6, sharex=True, ratios=(1, 1.15))
+    figure, (loss, kept) = _two_panels(sharex=True, ratios=(1, 1.15))
     steps, held_out = result.series("held_out_loss")
     loss.plot(*result.series("train_loss"), color=COLOURS[5], ls="--", marker="s", ms=4, label="training dialogues")
     loss.plot(steps, held_out, color=COLOURS[0], marker="o", ms=5, lw=2.4, label="held-out dialogues")
@@ -53,7 +53,7 @@ def plot_run(result: RunResult, title: str | None = None) -> Figure:
 def plot_runs(results: Sequence[RunResult], labels: Sequence[str] | None = None, title: str | None = None) -> Figure:
     """Several runs on the same two axes: new-task loss and overall retention, one colour and style a run."""
     labels = list(labels) if labels else [result.config.label for result in results]
-    figure, (loss, kept) = _figure(2, height=5.6, sharex=False, ratios=(1, 1))
+    figure, (loss, kept) = _two_panels(sharex=False, ratios=(1, 1))
     longest = max(result.config.steps for result in results)
     for i, (result, label) in enumerate(zip(results, labels, strict=True)):
         look = dict(color=COLOURS[i % 7], ls=STYLES[i % 7], marker=MARKERS[i % 7], ms=5, lw=2.2)
@@ -97,11 +97,11 @@ def alt_text(result: RunResult) -> str:
     return textwrap.fill(words, 95, break_on_hyphens=False)  # a notebook would cut a long line in mid-word
 
 
-def _figure(panels: int, height: float, sharex: bool, ratios: Sequence[float]) -> tuple[Figure, Sequence[Axes]]:
+def _two_panels(sharex: bool, ratios: Sequence[float]) -> tuple[Figure, Sequence[Axes]]:
     figure, axes = plt.subplots(
-        panels,
+        2,
         1,
-        figsize=(8.6, height),
+        figsize=(8.6, 5.6),
         sharex=sharex,
         height_ratios=ratios,
         layout="constrained",

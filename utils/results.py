@@ -111,9 +111,11 @@ class RunResult:
         """Read what ``save`` wrote. Raises ValueError with one sentence when the file is not such a result."""
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"{path} is not a readable result ({error}); save the run again.") from error
-        schema = data.pop("schema", None) if isinstance(data, dict) else None
+        if not isinstance(data, dict) or "schema" not in data:
+            raise ValueError(f"{path} is JSON but no result of a run; give a file that RunResult.save wrote.")
+        schema = data.pop("schema")
         if schema != SCHEMA:
             raise ValueError(
                 f"{path} has schema {schema!r} and this course reads {SCHEMA}; use the version that wrote it."
