@@ -39,7 +39,8 @@ def test_a_config_survives_the_string_and_the_dict(config):
     ("changes", "says"),
     [
         ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be more than 0"),
-        ({"learning_rate": float("nan")}, "learning_rate is NaN"),
+        ({"learning_rate": 10**400}, "it must be more than 0 and at most 1"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"rank": 0}, "rank is 0; it must be at least 1"),
         ({"rank": 2.5}, "rank is 2.5; it must be a whole number"),
         ({"rank": True}, "rank is True"),
@@ -112,7 +113,7 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [("{", "not a readable result"), ("[]", "schema None"), (json.dumps({"schema": SCHEMA + 1}), "schema 2"),
+    [("{", "not a readable result"), ("[]", "no result of a run"), ("{}", "no result of a run"), (json.dumps({"schema": SCHEMA + 1}), "schema 2"),
      (json.dumps({"schema": SCHEMA, "checkpoints": []}), "not a whole result")],
 )  # fmt: skip
 def test_a_file_that_is_no_result_is_one_sentence(tmp_path, content, says):

@@ -141,6 +141,7 @@ def build_trainer(
     )
     ids = tokenizer(list(rows), truncation=True, max_length=MAX_LENGTH - 1).input_ids
     dataset = Dataset.from_dict({"input_ids": [row + [tokenizer.eos_token_id] for row in ids]})
+    torch.manual_seed(config.seed)  # peft draws the adapter before the trainer seeds anything, in some versions of TRL
     level = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()  # "PAD/BOS/EOS tokens differ ...": true of every run, and no news
     try:
