@@ -7,10 +7,13 @@ Lesson 03 builds the same thing by hand, cell by cell. The same seed gives the s
 
 from __future__ import annotations
 
+import gc
 import random
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -33,6 +36,13 @@ LIVE_PROBES = 48  # a checkpoint on these costs a few hundredths of a second; th
 LIVE_TEXTS = 6
 MAX_LENGTH = 128
 
+# Two runs at once would draw from the one sequence of random numbers that a process has, and fight for its cores.
+_one_at_a_time = threading.RLock()
+
+
+class Cancelled(Exception):
+    """Somebody asked the run to end. What it had measured by then went to ``on_checkpoint``."""
+
 
 def finetune(
     config: FineTuneConfig,
@@ -46,6 +56,7 @@ def finetune(
     questions: Sequence[str] = QUESTIONS,
     callbacks: Sequence[TrainerCallback] = (),
     on_checkpoint: Callable[[Checkpoint], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
     keep_model: bool = False,
 ) -> RunResult:
     """Fine-tune a copy of the model and measure what it learns and what it forgets, from step 0.
@@ -55,6 +66,8 @@ def finetune(
     base: (model, tokenizer) to start from, left untouched; by default ``config.model`` is loaded once and kept.
     live: probes a checkpoint, or None for all of them. max_drop: stop at this many points, best weights restored.
     callbacks: more of the trainer's own callbacks. keep_model: put the tuned model into ``result.model``.
+    cancelled: asked before each forward pass; once it says True, the run ends right there and raises Cancelled.
+    A second call in another thread waits for the first: the same seed must give the same curve.
     Raises ValueError or DataError, in one sentence, for settings that cannot work together or a base with an adapter.
     """
     began = time.perf_counter()
@@ -90,8 +103,10 @@ def finetune(
     result.answers_before = answer(model, tokenizer, questions) if questions else []
 
     # The run draws its random numbers in a branch of its own: nobody else's sequence moves.
-    with torch.random.fork_rng(), tempfile.TemporaryDirectory() as scratch:
+    with _one_at_a_time, torch.random.fork_rng(), _old_objects_left_alone(), tempfile.TemporaryDirectory() as scratch:
         trainer = build_trainer(config, model, tokenizer, rows, [monitor, *callbacks], scratch)
+        if cancelled is not None:
+            _stop_when(cancelled, trainer.model)
         result.trainable, result.parameters = parameter_counts(trainer.model)
         try:
             trainer.train()
@@ -211,6 +226,27 @@ def _rounds(texts: list[str], count: int, rng: random.Random) -> list[str]:
     while len(rows) < count:
         rows += rng.sample(texts, len(texts))
     return rows[:count]
+
+
+def _stop_when(cancelled: Callable[[], bool], model: torch.nn.Module) -> None:
+    """Ask before each forward pass: training, measuring and answering all end within one of them."""
+
+    def check(*_) -> None:
+        if cancelled():
+            raise Cancelled
+
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # ``generate`` calls this one
+    inner.register_forward_pre_hook(check)
+
+
+@contextmanager
+def _old_objects_left_alone() -> Iterator[None]:
+    """The trainer collects garbage once, among a million objects of imported libraries: a tenth of a short run."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 # Step 0 of the same weights on the same probes is the same figure: it is measured once for each base model.
