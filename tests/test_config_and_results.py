@@ -113,7 +113,8 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [("{", "not a readable result"), ("[]", "no result of a run"), ("{}", "no result of a run"), (json.dumps({"schema": SCHEMA + 1}), "schema 2"),
+    [("{", "not a readable result"), ("[]", "no result of a run"), ("{}", "no result of a run"),
+     (json.dumps({"schema": SCHEMA + 1}), "schema 2"),
      (json.dumps({"schema": SCHEMA, "checkpoints": []}), "not a whole result")],
 )  # fmt: skip
 def test_a_file_that_is_no_result_is_one_sentence(tmp_path, content, says):

@@ -71,7 +71,7 @@ def finetune(
     Raises ValueError or DataError, in one sentence, for settings that cannot work together or a base with an adapter.
     """
     began = time.perf_counter()
-    model, tokenizer = base or _base(config.model)
+    model, tokenizer = base or base_model(config.model)
     if hasattr(model, "peft_config"):
         raise ValueError(
             "The base model has an adapter in it already, left by an earlier trainer; load it afresh with load_model."
@@ -261,7 +261,7 @@ def _weight_sums(model: PreTrainedModel) -> tuple[float, ...]:
 
 # What a process needs again and again is read once. Models are kept one at a time: the next one may be large.
 @lru_cache(maxsize=1)
-def _base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def base_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return load_model(name, quiet=True)
 
 

@@ -109,12 +109,17 @@ def _two_panels(sharex: bool, ratios: Sequence[float]) -> tuple[Figure, Sequence
     )
     plt.close(figure)  # shown where it is returned, not a second time by the notebook's own flush
     for ax in axes:
-        ax.grid(True, color="#e4e4e4", lw=0.8)
-        ax.set_axisbelow(True)
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(colors=QUIET)
-        ax.yaxis.label.set_color(INK)
+        style_axes(ax)
     return figure, axes
+
+
+def style_axes(axes: Axes) -> None:
+    """The course's one look: a quiet grid, no box."""
+    axes.grid(True, color="#e4e4e4", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=QUIET)
+    axes.yaxis.label.set_color(INK)
 
 
 def _caption(figure: Figure, result: RunResult) -> None:

@@ -1,0 +1,118 @@
+"""Train the runs of a playground: the same ``finetune`` as everywhere, told to a Session point by point."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import torch
+from transformers import TrainerCallback
+
+from utils.config import FineTuneConfig
+from utils.data import QUESTIONS
+from utils.evaluate import answer
+from utils.finetune import Cancelled, base_model, default_probes, finetune
+from utils.machine import estimate
+from utils.results import RunResult
+from utils.session import Run, Session
+
+WORDS_EVERY = 0.5  # seconds between two reports of progress: enough for a reader
+ANSWER_TOKENS = 16
+
+
+class _Steps(TrainerCallback):
+    """Reports progress, and keeps the trained weights at each checkpoint so that the questions can be asked later."""
+
+    def __init__(self, session: Session, run: Run) -> None:
+        self.session, self.run, self.reported = session, run, time.monotonic()
+        self.weights: dict[int, dict[str, torch.Tensor]] = {}
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        if state.global_step % self.run.config.evaluate_every == 0 and state.global_step < state.max_steps:
+            self.weights[state.global_step] = _trained(model)
+        if time.monotonic() - self.reported > WORDS_EVERY:
+            self.reported = time.monotonic()
+            self.session.progress(self.run, state.global_step)
+
+
+def train(session: Session, runs: Sequence[Run], train_one: Callable[..., RunResult] = finetune) -> None:
+    """Train ``runs`` one after the other, then ask the model of the first one the questions, checkpoint by checkpoint.
+
+    An error ends its own run only, and is told to the session in one line.
+    """
+    to_ask = None
+    for run in runs:
+        if not session.began(run):
+            continue
+        steps = _Steps(session, run)
+        try:
+            result = train_one(
+                run.config,
+                questions=(),
+                callbacks=[steps],
+                on_checkpoint=lambda checkpoint, run=run: session.point(run, checkpoint),
+                cancelled=run.cancelled.is_set,
+                keep_model=True,
+            )
+        except Cancelled:
+            continue
+        except KeyboardInterrupt:
+            session.cut(run)
+            return
+        except Exception as error:
+            session.failed(run, in_one_line(error))
+            continue
+        model, result.model = result.model, None
+        if result.stopped and not result.diverged:  # the interrupt button
+            session.cut(run)
+            return
+        session.ended(run, result)
+        if run is runs[0] and model is not None:
+            to_ask = (run, model, steps.weights)
+    if to_ask is not None:
+        _ask(session, *to_ask)
+
+
+def _ask(session: Session, run: Run, model: torch.nn.Module, weights: dict[int, dict[str, torch.Tensor]]) -> None:
+    """The questions at each checkpoint, the last one first: that is the one being looked at."""
+    tokenizer = base_model(run.config.model)[1]
+    last = run.checkpoints[-1].step
+    weights = {last: _trained(model), **weights}
+    try:
+        session.answered(run, last, answer(model, tokenizer, QUESTIONS, ANSWER_TOKENS))
+        session.answered(run, 0, _base_answers(run.config.model))
+        parameters = dict(model.named_parameters())
+        for step in sorted(set(weights) - {last}, reverse=True):
+            with torch.no_grad():
+                for name, kept in weights[step].items():
+                    parameters[name].copy_(kept)
+            session.answered(run, step, answer(model, tokenizer, QUESTIONS, ANSWER_TOKENS))
+    except (Cancelled, KeyboardInterrupt):
+        return  # the learner went on to another run
+    finally:
+        session.asked(run)
+
+
+def _trained(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+@lru_cache(maxsize=1)
+def _base_answers(name: str) -> list[str]:
+    return answer(*base_model(name), QUESTIONS, ANSWER_TOKENS)
+
+
+def time_needed(config: FineTuneConfig) -> float:
+    """Seconds that a run will take on this machine, from one timed pass. Loads the model, so it may take seconds."""
+    return estimate([config], *base_model(config.model), probes=len(default_probes(config.model)))[0]
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, as its last line does in a traceback; out of memory comes with what to do about it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    out_of_memory = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "not enough memory" in str(error)
+    if out_of_memory:
+        return f"{said} Out of memory: choose a lower rank or LoRA in place of full fine-tuning, or a smaller model."
+    return said

@@ -1,0 +1,422 @@
+"""What a playground knows: its settings, its runs, its pins and the score of your guesses. No widget, thread or picture.
+
+Everything that happens to a run is told about *that run*: ``point(run, checkpoint)``. Word of a run that was cancelled
+therefore arrives at the cancelled run, and can never end up in the curve of another one.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import os
+import string
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from utils.config import FineTuneConfig
+from utils.presets import preset
+from utils.results import Checkpoint, RunResult
+from utils.verdict import Verdict, compare
+
+MOST_PINS = 6  # more overlays than that cannot be told apart
+CHECKPOINTS = {"practice": 10, "real": 4}  # a real model takes seconds to measure
+UNDO_STEPS = 100
+BAND_SEEDS = 5
+
+
+@dataclass(eq=False)
+class Run:
+    """One run and what is known of it so far.
+
+    state: "waiting", "running", "finished", "stopped" (by a newer change, or by Stop) or "failed" (see ``trouble``).
+    step: how many steps are done. answers: what the model said to each question, by step of the checkpoint.
+    guess: where the learner expects retention to end, in per cent. began: when, on the clock of ``time.monotonic``.
+    """
+
+    config: FineTuneConfig
+    guess: float | None = None
+    state: str = "waiting"
+    step: int = 0
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    answers: dict[int, list[str]] = field(default_factory=dict)
+    result: RunResult | None = None
+    verdict: Verdict | None = None
+    trouble: str = ""
+    pin: str = ""
+    began: float = 0.0
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def kept(self) -> float:
+        """Retention at the end of a finished run, in per cent of all probes."""
+        return 100 * sum(self.result.after) / len(self.result.after)
+
+    def row(self) -> dict[str, object]:
+        """One row of the table of pinned runs."""
+        scale = self.config.scale
+        return {
+            "pin": self.pin,
+            "settings": str(self.config),
+            "LoRA scale": "none" if scale is None else f"{scale:g}",
+            "learned (% of loss)": round(100 * self.result.learned, 1),
+            "forgotten (points)": round(self.result.forgotten, 1),
+            "seconds": round(self.result.seconds, 1),
+        }
+
+
+@dataclass(frozen=True)
+class View:
+    """All that a picture needs, copied in one moment.
+
+    config: what the controls say. shown: the run of exactly these settings, or None before the first one.
+    remembered: it was run before, and is shown from memory. faint: the run that was on show before, whole or cut short.
+    finished: every finished run of the session. band: those that differ from ``shown`` by nothing but the seed.
+    """
+
+    config: FineTuneConfig
+    shown: Run | None
+    remembered: bool
+    faint: Run | None
+    finished: tuple[Run, ...]
+    pinned: tuple[Run, ...]
+    band: tuple[Run, ...]
+    left: int
+    pending_guess: float | None
+    score: tuple[tuple[float, float], ...]
+    notice: str
+
+
+class Session:
+    """The rules of a playground.
+
+    start: the settings it opens with, and that ``reset`` returns to. lock: names of settings that cannot be changed.
+    notify: called, without arguments, after anything changed. All methods may be called from any thread.
+    Raises ValueError for a name in ``lock`` that is no setting.
+    """
+
+    def __init__(self, start: FineTuneConfig, lock: Sequence[str] = (), notify: Callable[[], None] = lambda: None):
+        for name in lock:
+            if name not in start.to_dict():
+                raise ValueError(f"{name!r} cannot be locked; use one of {', '.join(start.to_dict())}.")
+        self.start = self.config = start
+        self.locked, self.notify = tuple(lock), notify
+        self._lock = threading.RLock()
+        self._undo: list[FineTuneConfig] = []
+        self._runs: list[Run] = []
+        self._active: list[Run] = []
+        self._asking: Run | None = None
+        self._shown: Run | None = None
+        self._faint: Run | None = None
+        self._remembered = False
+        self._pending_guess: float | None = None
+        self._score: list[tuple[float, float]] = []
+        self._notice = ""
+
+    # --- What the learner does ------------------------------------------------------------------------------
+    def set(self, **changes) -> None:
+        """Change settings. A new model brings its own batch size, modules and steps; more steps, rarer checkpoints.
+
+        Raises ValueError, and changes nothing, for a bad value or a locked setting.
+        """
+        if changes.get("model", self.config.model) != self.config.model:
+            usual = preset("careful", changes["model"])
+            own = ("steps", "batch_size", "target_modules", "lora_dropout", "evaluate_every")
+            changes = {name: getattr(usual, name) for name in own if name not in self.locked} | changes
+        if "steps" in changes and "evaluate_every" not in changes:
+            points = CHECKPOINTS["practice" if changes.get("model", self.config.model) == "practice" else "real"]
+            if isinstance(changes["steps"], int):
+                changes["evaluate_every"] = max(1, -(-changes["steps"] // points))
+        self.put(self.config.with_(**changes))
+
+    def put(self, config: FineTuneConfig) -> None:
+        """Take over all settings at once. Raises ValueError when a locked one would change."""
+        for name in self.locked:
+            if getattr(config, name) != getattr(self.start, name):
+                raise ValueError(f"{name} is locked at {getattr(self.start, name)!r} here; leave it as it is.")
+        with self._lock:
+            self._notice = ""
+            if config == self.config:
+                return
+            self._undo = [*self._undo, self.config][-UNDO_STEPS:]
+            self.config = config
+            self._cancel()
+            self._show(self._finished(config), remembered=True)
+        self.notify()
+
+    def paste(self, text: str) -> None:
+        """Take over the settings of a neighbour's string. Raises ValueError naming the part that cannot be read."""
+        self.put(FineTuneConfig.from_string(text))
+
+    def undo(self) -> bool:
+        """Back to the settings before the last change; False when there was none."""
+        with self._lock:
+            if not self._undo:
+                return False
+            earlier = self._undo.pop()
+            self.put(earlier)
+            self._undo.pop()  # an undo is not a step to come back to
+            return True
+
+    def reset(self) -> None:
+        """Back to the settings of the start. The runs, the pins and the score stay."""
+        self.put(self.start)
+
+    def guess(self, points: float | None) -> None:
+        """Where retention will end, 0 to 100 per cent; it counts for the next run that finishes. None: no guess."""
+        if points is not None and not 0 <= points <= 100:
+            raise ValueError(f"The guess is {points}; give per cent of the probes, 0 to 100.")
+        with self._lock:
+            self._pending_guess = points
+            for run in self._active[:1]:
+                if not run.checkpoints[1:]:  # later, it would be no guess
+                    run.guess = points
+        self.notify()
+
+    def request(self, again: bool = False) -> list[Run]:
+        """The run that the settings ask for, cancelling the one in flight; empty when it is remembered.
+
+        again: run it even if it was run before.
+        """
+        with self._lock:
+            self._cancel()
+            known = self._finished(self.config)
+            runs = [] if known is not None and not again else [Run(self.config, guess=self._pending_guess)]
+            self._active = list(runs)
+            self._show(runs[0] if runs else known, remembered=not runs)
+        self.notify()
+        return runs
+
+    def request_band(self) -> list[Run]:
+        """The same settings with five seeds, those that were run already left out."""
+        with self._lock:
+            self._cancel()
+            configs = [self.config.with_(seed=self.config.seed + i) for i in range(BAND_SEEDS)]
+            self._active = [Run(config) for config in configs if self._finished(config) is None]
+            known, runs = self._finished(self.config), list(self._active)
+            self._show(known or runs[0], remembered=known is not None)
+        self.notify()
+        return runs
+
+    def stop(self) -> bool:
+        """End the run in flight; its curve stays. False when nothing ran."""
+        with self._lock:
+            ran = bool(self._active)
+            self._cancel()
+        self.notify()
+        return ran
+
+    def pin(self) -> str:
+        """Keep the run that is shown as an overlay and a row. Raises ValueError when there is nothing to keep."""
+        with self._lock:
+            run = self._shown
+            if run is None or run.state != "finished":
+                raise ValueError("There is no finished run to pin; wait until it is, or press Run.")
+            taken = [other.pin for other in self._runs if other.pin]
+            if not run.pin and len(taken) >= MOST_PINS:
+                raise ValueError(f"{MOST_PINS} runs are pinned; unpin one first.")
+            run.pin = run.pin or next(letter for letter in string.ascii_uppercase if letter not in taken)
+        self.notify()
+        return run.pin
+
+    def unpin(self, name: str | None = None) -> None:
+        """Take one pin away, or all of them. Raises ValueError for a pin that there is not."""
+        with self._lock:
+            if name is not None and name not in [run.pin for run in self._runs if run.pin]:
+                raise ValueError(f"There is no pin {name!r}.")
+            for run in self._runs:
+                if name is None or run.pin == name:
+                    run.pin = ""
+        self.notify()
+
+    def export(self, folder: str | Path = ".") -> tuple[Path, Path]:
+        """Write the pinned runs as CSV (a row each) and JSON (with their curves), under names that are still free.
+
+        Raises ValueError when nothing is pinned.
+        """
+        pinned = self.view().pinned
+        if not pinned:
+            raise ValueError("There is nothing to export; pin a run first.")
+        folder, number = Path(folder), 1
+        while any((folder / f"playground-runs-{number}.{kind}").exists() for kind in ("csv", "json")):
+            number += 1
+        curves = ("step", "train_loss", "held_out_loss", "original_loss", "kl", "accuracy", "retention")
+        rows = [run.row() for run in pinned]
+        whole = [{**row, "curve": [{name: _finite(getattr(c, name)) for name in curves} for c in run.checkpoints]}
+                 for row, run in zip(rows, pinned, strict=True)]  # fmt: skip
+
+        def write_csv(file) -> None:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+
+        return (
+            _write(folder / f"playground-runs-{number}.csv", write_csv),
+            _write(folder / f"playground-runs-{number}.json", lambda file: json.dump(whole, file, indent=1)),
+        )
+
+    def say(self, notice: str) -> None:
+        """Show a sentence to the learner until the next change."""
+        with self._lock:
+            self._notice = notice
+        self.notify()
+
+    # --- What happens to a run ------------------------------------------------------------------------------
+    def began(self, run: Run) -> bool:
+        """Training starts; False when the run was cancelled meanwhile."""
+        with self._lock:
+            if run.state != "waiting":
+                return False
+            run.state, run.began = "running", time.monotonic()
+        self.notify()
+        return True
+
+    def progress(self, run: Run, step: int) -> None:
+        """So many steps are done."""
+        with self._lock:
+            if run.state != "running":
+                return
+            run.step = step
+        self.notify()
+
+    def point(self, run: Run, checkpoint: Checkpoint) -> None:
+        """A checkpoint was measured."""
+        with self._lock:
+            if run.state != "running":
+                return
+            run.checkpoints.append(checkpoint)
+            run.step = checkpoint.step
+        self.notify()
+
+    def ended(self, run: Run, result: RunResult) -> None:
+        """The run came to its end, by itself or because it diverged."""
+        verdict = compare(result.before, result.after)  # takes a moment, so not under the lock
+        with self._lock:
+            if run.state != "running":
+                return
+            run.result, run.verdict, run.state = result, verdict, "finished"
+            run.checkpoints = list(result.checkpoints)
+            if run.guess is not None:
+                self._score.append((run.guess, run.kept))
+                self._pending_guess = None
+            earlier = self._finished(run.config)
+            if earlier is not None:  # run again: it takes the place of its twin
+                run.pin = earlier.pin
+                self._runs.remove(earlier)
+            self._runs.append(run)
+            self._active = [other for other in self._active if other is not run]
+            self._asking = run
+        self.notify()
+
+    def cut(self, run: Run) -> None:
+        """The run was interrupted from outside: its curve stays, but it is no finished run."""
+        with self._lock:
+            if run.state == "running":
+                run.state = "stopped"
+            self._active = []
+        self.notify()
+
+    def failed(self, run: Run, trouble: str) -> None:
+        """The run ended in an error: what it said, in one line."""
+        with self._lock:
+            if run.state not in ("waiting", "running"):
+                return
+            run.state, run.trouble = "failed", trouble
+            self._active = [other for other in self._active if other is not run]
+        self.notify()
+
+    def answered(self, run: Run, step: int, answers: Sequence[str]) -> None:
+        """What the model said at a checkpoint."""
+        with self._lock:
+            run.answers[step] = list(answers)
+        self.notify()
+
+    def asked(self, run: Run) -> None:
+        """There are no more answers to come."""
+        with self._lock:
+            if self._asking is run:
+                self._asking = None
+
+    # --- Looking at it --------------------------------------------------------------------------------------
+    def view(self) -> View:
+        """A copy that no thread changes any more."""
+        with self._lock:
+            shown = _copy(self._shown)
+            finished = tuple(self._runs)
+            same = () if shown is None else tuple(r for r in finished if _but_seed(r) == _but_seed(shown))
+            return View(
+                config=self.config,
+                shown=shown,
+                remembered=self._remembered and shown is not None,
+                faint=_copy(self._faint),
+                finished=finished,
+                pinned=tuple(sorted((run for run in finished if run.pin), key=lambda run: run.pin)),
+                band=same,
+                left=len(self._active),
+                pending_guess=self._pending_guess,
+                score=tuple(self._score),
+                notice=self._notice,
+            )
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is waiting or running."""
+        return bool(self._active)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a change to take back."""
+        return bool(self._undo)
+
+    def _finished(self, config: FineTuneConfig) -> Run | None:
+        return next((run for run in self._runs if run.config == config), None)
+
+    def _cancel(self) -> None:
+        for run in self._active:
+            run.cancelled.set()
+            run.state = "stopped"
+        self._active = []
+        if self._asking is not None:
+            self._asking.cancelled.set()
+            self._asking = None
+
+    def _show(self, run: Run | None, remembered: bool) -> None:
+        """Put another run on show; the one before stays, faint, if it has a curve: one point is none."""
+        before, self._shown = self._shown, run
+        self._remembered = remembered
+        if before is not None and before is not run and len(before.checkpoints) > 1:
+            self._faint = before
+        if self._faint is run:
+            self._faint = None
+
+
+def _copy(run: Run | None) -> Run | None:
+    if run is None:
+        return None
+    twin = copy.copy(run)
+    twin.checkpoints, twin.answers = list(run.checkpoints), dict(run.answers)
+    return twin
+
+
+def _but_seed(run: Run) -> FineTuneConfig:
+    return run.config.with_(seed=0)
+
+
+def _finite(value):
+    """JSON has no NaN: what was not a number is written as null."""
+    return None if isinstance(value, float) and value != value else value
+
+
+def _write(path: Path, write: Callable) -> Path:
+    """Under a temporary name first: a full disk leaves no half file behind."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(draft, "w", encoding="utf-8", newline="") as file:
+            write(file)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
