@@ -59,7 +59,8 @@ class Playground:
         self._drawing = Foreground() if foreground else DRAWING
         self._figure = LiveFigure(cached_grid(session.start.model))
         self._png, self._drawn = b"", None
-        self._quiet, self._pen = False, threading.Lock()
+        self._quiet = self._following = False
+        self._pen = threading.Lock()
         self._build(hide)
         self._sync()
         session.notify = self._refresh
@@ -97,7 +98,7 @@ class Playground:
         self.guess = widgets.IntSlider(description="my guess (%)", min=0, max=100, value=100, step=5,
                                        continuous_update=False, layout=wide, style=label)  # fmt: skip
         self.no_guess, self.score = _button("No guess"), _words()
-        self.status, self.verdict, self.picture = _words(live=True), _words(), widgets.HTML()
+        self.status, self.verdict, self.picture = _words(), _words(), widgets.HTML()
         self.picture.add_class("course-figure")
         self.checkpoint = widgets.IntSlider(description="checkpoint", min=0, max=0, layout=wide, style=label)
         self.answers, self.table, self.described = _words(), _words(), _words()
@@ -125,7 +126,7 @@ class Playground:
         self.preset.observe(self._preset_chosen, names="value")
         self.guess.observe(lambda change: self._pressed(partial(self.session.guess, change["new"])), names="value")
         self.text.observe(self._pasted, names="value")
-        self.checkpoint.observe(lambda change: self._refresh(), names="value")
+        self.checkpoint.observe(lambda change: None if self._following else self._refresh(), names="value")
         row = partial(widgets.HBox, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
         more = widgets.VBox([row([self.scaling, self.method]), row([self.steps, self.replay]),
                              row([self.examples, self.seed]), row([self.model, self.auto])])  # fmt: skip
@@ -288,10 +289,12 @@ class Playground:
         self.undo.disabled = not self.session.can_undo
         last = max(0, len(run.checkpoints) - 1) if run is not None else 0
         if self.checkpoint.max != last:
-            follow = self.checkpoint.value == self.checkpoint.max
+            at_end = self.checkpoint.value == self.checkpoint.max
+            self._following = True  # it is not the learner who moves it now
             self.checkpoint.max = last
-            if follow:
+            if at_end:
                 self.checkpoint.value = last
+            self._following = False
         step = run.checkpoints[self.checkpoint.value].step if run is not None and run.checkpoints else 0
         rows = pd.DataFrame(live_words.answers(view, step), columns=["question", "before training", f"at step {step}"])
         self.answers.value = Table(rows)._repr_html_()
