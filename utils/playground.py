@@ -37,7 +37,10 @@ RANKS = (1, 2, 4, 8, 16, 32, 64)
 SCALINGS = (("alpha fixed at 16", "fixed"), ("alpha = 2r", "2r"), ("rsLoRA", "rslora"))
 STEPS = (10, 20, 40, 80, 160)
 EXAMPLES = (("3", 3), ("6", 6), ("12", 12), ("24", 24), ("48", 48), ("all", 0))
-IN_FRONT = "This page shows only what its main thread draws, so a run keeps it busy. To stop a run, use the interrupt button of the page."
+IN_FRONT = (
+    "This page shows only what its main thread draws, so a run keeps it busy. "
+    "To stop a run, use the interrupt button of the page."
+)
 CONTROLS = ("learning_rate", "rank", "scaling", "method", "steps", "replay", "examples", "seed", "model")
 STYLE = """<style>
 .course-figure img {width: 100%; height: auto; max-width: 990px; display: block}

@@ -1,0 +1,242 @@
+"""The playground in a real browser: headless Chromium on JupyterLab and on Voilà, with mouse and keyboard.
+
+Pages are driven with what a learner has: the mouse, the keyboard and the eyes (pixels of the figure, and its words).
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here"),
+]
+FIGURE = ".course-figure img"
+SHOTS = os.environ.get("COURSE_SCREENSHOTS")  # a folder: keep what the tests saw, to look at
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@contextmanager
+def served(command: list[str], port: int, folder: Path, path: str):
+    """A Jupyter server of our own, with settings of its own, until the end of the block."""
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    environ = {**os.environ, **{name: str(folder / name.lower()) for name in names}, "HF_HUB_OFFLINE": "1"}
+    with open(folder / "server.log", "w") as log:
+        process = subprocess.Popen([sys.executable, "-m", *command], env=environ, stdout=log, stderr=log, cwd=folder)
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60)
+                break
+            except urllib.error.HTTPError:
+                break
+            except OSError:
+                assert process.poll() is None, (folder / "server.log").read_text()[-2000:]
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=[*quiet, "--disable-sync"])
+
+
+@pytest.fixture(scope="module")
+def lesson(tmp_path_factory, root) -> Path:
+    """A folder with the course and a notebook of two cells: the set-up and the playground."""
+    import nbformat
+
+    folder = tmp_path_factory.mktemp("course")
+    for name in ("utils", "data"):
+        os.symlink(root / name, folder / name)
+    (folder / "lessons").mkdir()
+    whole = nbformat.read(root / "lessons" / "04_playground.ipynb", 4)
+    cells = [cell for cell in whole.cells if cell.id in ("setup", "open")]
+    for cell in cells:
+        cell.outputs, cell.execution_count = [], None
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=whole.metadata), folder / "lessons" / "play.ipynb")
+    return folder
+
+
+def look(page, name: str) -> None:
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(SHOTS) / f"{name}.png")
+
+
+def words(page) -> str:
+    return page.locator(FIGURE).get_attribute("alt")
+
+
+def wait_for(page, pattern: str, seconds: float = 60) -> str:
+    """Wait until the figure's words match."""
+    expect(page.locator(FIGURE)).to_have_attribute("alt", re.compile(pattern, re.S), timeout=1000 * seconds)
+    return words(page)
+
+
+def slider(page, name: str):
+    """The row of a control, found by its label as a reader finds it."""
+    return page.locator(
+        ".widget-inline-hbox", has=page.locator(".widget-label", has_text=re.compile(f"^{name}$"))
+    ).first
+
+
+def drag(page, name: str, by: float) -> None:
+    """Take the slider's handle, move it by so many pixels in several moves, and let go."""
+    box = slider(page, name).locator(".noUi-handle").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for i in range(1, 9):
+        page.mouse.move(x + by * i / 8, y)
+    page.mouse.up()
+
+
+def press(page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def unfold(page, title: str) -> None:
+    page.get_by_text(title, exact=True).click()
+    time.sleep(0.5)
+
+
+def drive(page, where: str) -> None:
+    """What every front end must bear: drag, see, stop, pin, share, keyboard."""
+    finished = r"lr 0\.0015, r=8 .*New-task loss fell \d+%"
+    wait_for(page, finished, 120)
+    look(page, f"{where}-1-first")
+    before, pixels = words(page), page.locator(FIGURE).screenshot()
+
+    drag(page, "learning rate", 60)  # to the right: a higher rate
+    text = wait_for(page, r"lr (?!0\.0015,)\S+, r=8 .*New-task loss fell")
+    assert text != before and page.locator(FIGURE).screenshot() != pixels, "the picture is another one"
+    rate = float(re.search(r"lr (\S+),", text)[1])
+    assert rate > 0.0015
+    pixels = page.locator(FIGURE).screenshot()
+    drag(page, "LoRA rank", -60)
+    text = wait_for(page, rf"lr {rate:g}, r=[124] .*New-task loss fell")
+    assert page.locator(FIGURE).screenshot() != pixels
+    look(page, f"{where}-2-dragged")
+
+    unfold(page, "Pin, compare and share")
+    press(page, "Pin this run")
+    expect(page.locator(".course-table", has_text="settings")).to_contain_text(
+        f"learning_rate={rate:g}", timeout=20_000
+    )
+
+    unfold(page, "More settings")
+    drag(page, "steps", 300)  # as many steps as there are: time enough to press Stop
+    wait_for(page, r"160 steps.*(Training: step|From step 0 to step 16)")
+    press(page, "Stop")
+    text = wait_for(page, r"160 steps.*Stopped at step \d+ of 160")
+    look(page, f"{where}-3-stopped")
+
+    field = page.locator(".widget-text input").last
+    field.fill(f"learning_rate={rate:g};rank=32")
+    field.press("Enter")
+    wait_for(page, rf"lr {rate:g}, r=32 .*40 steps.*New-task loss fell")
+    look(page, f"{where}-4-pasted")
+
+    handle = slider(page, "LoRA rank").locator(".noUi-handle").first  # the keyboard alone
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    wait_for(page, rf"lr {rate:g}, r=64 .*New-task loss fell")
+    page.get_by_role("button", name="Undo", exact=True).focus()
+    page.keyboard.press("Enter")
+    wait_for(page, r"r=32 .*\(remembered\)")
+    page.locator(".course-words [role=status]", has_text="Remembered").wait_for(timeout=20_000)
+
+
+RELEASE_TO_POINT = """() => new Promise(done => {
+  const picture = () => document.querySelector('.course-figure img').alt;
+  const start = performance.now(), seen = {};
+  const timer = setInterval(() => {
+    const words = picture();
+    if (!seen.zero && / to step 0,/.test(words) && /Training: step 0/.test(words)) seen.zero = performance.now() - start;
+    if (!seen.first && /Training: step [1-9]/.test(words)) seen.first = performance.now() - start;
+    if (/New-task loss fell|seconds/.test(words) && seen.first) {
+      clearInterval(timer); done({...seen, end: performance.now() - start});
+    }
+    if (performance.now() - start > 30000) { clearInterval(timer); done(seen); }
+  }, 5);
+})"""
+
+
+def test_jupyterlab(browser, lesson, tmp_path):
+    port = free_port()
+    command = ["jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=x",
+               f"--ServerApp.root_dir={lesson}", "--ServerApp.port_retries=0"]  # fmt: skip
+    with served(command, port, tmp_path, "/api?token=x") as address:
+        page = browser.new_page(viewport={"width": 1250, "height": 1500})
+        page.goto(f"{address}/lab/tree/lessons/play.ipynb?token=x")
+        page.locator(".jp-Notebook").wait_for(timeout=60_000)
+        time.sleep(3)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).first.click()
+        drive(page, "lab")
+
+        # The measured time from letting go to the first points, as a learner has it, in the page.
+        times = []
+        handle = slider(page, "learning rate").locator(".noUi-handle").first
+        for _ in range(3):
+            handle.focus()
+            waiting = page.evaluate_handle(f"() => ({{done: ({RELEASE_TO_POINT})()}})")
+            page.keyboard.press("ArrowRight")
+            times.append(waiting.evaluate("x => x.done"))
+        print("release to first new point, ms:", [{k: round(v) for k, v in t.items()} for t in times])
+        assert all("first" in t for t in times)
+
+        blank = page.evaluate("""() => new Promise(done => {
+          let frames = 0, blank = 0; const start = performance.now();
+          const step = () => { const img = document.querySelector('.course-figure img'); frames++;
+            if (!img || !img.complete || !img.naturalWidth || img.getBoundingClientRect().height < 100) blank++;
+            performance.now() - start < 2500 ? requestAnimationFrame(step) : done([blank, frames]); };
+          document.querySelectorAll('.course-figure'); requestAnimationFrame(step); })""")
+        assert blank[0] == 0, f"{blank[0]} of {blank[1]} frames without a picture"
+
+        page.get_by_role("menuitem", name="Settings", exact=True).click()
+        time.sleep(0.5)
+        page.get_by_text("Theme", exact=True).first.hover()
+        time.sleep(0.7)
+        page.get_by_text("JupyterLab Dark", exact=True).first.click()
+        time.sleep(1.5)
+        assert "invert" in page.locator(FIGURE).evaluate("img => getComputedStyle(img).filter")
+        look(page, "lab-5-dark")
+        page.close()
+
+
+def test_voila(browser, lesson, tmp_path):
+    port = free_port()
+    command = ["voila", str(lesson / "lessons" / "play.ipynb"), "--no-browser", f"--port={port}"]
+    with served(command, port, tmp_path, "/static/nothing") as address:
+        page = browser.new_page(viewport={"width": 1100, "height": 1500})
+        page.goto(address, timeout=120_000)
+        page.locator(FIGURE).wait_for(timeout=120_000)
+        drive(page, "voila")
+        page.close()
