@@ -23,10 +23,8 @@ def headline(view: View) -> str:
     run = view.shown
     if run is None:
         return "Nothing was run with these settings yet: press Run"
-    if run.state == "waiting":
-        return "Starting ..."
-    if run.state == "running":
-        return f"Training: step {run.step} of {run.config.steps}"
+    if run.state in ("waiting", "running"):
+        return f"Training: step {run.checkpoints[-1].step if run.checkpoints else 0} of {run.config.steps}"
     if run.state == "stopped":
         return f"Stopped at step {run.step} of {run.config.steps}"
     if run.state == "failed":

@@ -20,7 +20,7 @@ import torch
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from utils.data import DataError, Probe, live_subset
-from utils.evaluate import context_length, encode, kl_divergence, retention, score
+from utils.evaluate import Batch, context_length, encode, kl_divergence, retention, score
 from utils.results import Checkpoint
 
 KL_POSITIONS = 256  # with a vocabulary of 50,000 these are 50 MB, and the mean over them is steady enough
@@ -28,11 +28,15 @@ KL_POSITIONS = 256  # with a vocabulary of 50,000 these are 50 MB, and the mean 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What was measured at step 0: the checkpoint, the outcome of each probe, and the log-probabilities for the KL."""
+    """What was measured at step 0: the checkpoint, the outcome of each probe, and the log-probabilities for the KL.
+
+    encoded: the probes and texts as tokens, which are the same in each run that starts from here.
+    """
 
     checkpoint: Checkpoint
     outcomes: list[bool]
     log_probabilities: torch.Tensor | None
+    encoded: dict[str, list[Batch]]
 
 
 class RegressionMonitor(TrainerCallback):
@@ -85,7 +89,7 @@ class RegressionMonitor(TrainerCallback):
         self.after: list[bool] = []
         self.stopped = ""
         self.seconds_measuring = 0.0
-        self._encoded: dict[str, list] = {}
+        self._encoded: dict[str, list[Batch]] = {}
         self._best: tuple[float, dict[str, torch.Tensor]] | None = None
 
     # --- What the trainer calls ---------------------------------------------------------------------------
@@ -120,12 +124,15 @@ class RegressionMonitor(TrainerCallback):
     # --- Measuring ----------------------------------------------------------------------------------------
     def _encode(self, model) -> None:
         """Tokenise once: the tokens of a probe do not change while the model does."""
-        longest = context_length(model)
-        self._encoded = {name: encode(self.tokenizer, texts, longest) for name, texts in self.texts.items() if texts}
-        self._encoded["all"] = encode(self.tokenizer, self.probes, longest)
         chosen = set(self.live)
         self._live_rows = [i for i, probe in enumerate(self.probes) if probe in chosen]
         self.live = [self.probes[i] for i in self._live_rows]  # in the order in which the rows are picked
+        if self.baseline is not None:
+            self._encoded = self.baseline.encoded
+            return
+        longest = context_length(model)
+        self._encoded = {name: encode(self.tokenizer, texts, longest) for name, texts in self.texts.items() if texts}
+        self._encoded["all"] = encode(self.tokenizer, self.probes, longest)
         self._encoded["live"] = encode(self.tokenizer, self.live, longest)
 
     def _measure(self, model, state, control, everything: bool = False) -> None:
@@ -151,7 +158,7 @@ class RegressionMonitor(TrainerCallback):
             **{name: texts[name].mean_loss if name in texts else None for name in self.texts},
         )
         if self.baseline is None:
-            self.baseline = Baseline(checkpoint, scores.correct, now)
+            self.baseline = Baseline(checkpoint, scores.correct, now, self._encoded)
         self.seconds_measuring += time.perf_counter() - began
         self._note(checkpoint, model, state, control)
 

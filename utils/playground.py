@@ -32,7 +32,7 @@ from utils.models import is_available
 from utils.session import Session, View
 from utils.tables import Table
 
-DELAY = 0.15  # seconds that a run waits for the next move: a held arrow key is one run
+DELAY = 0.1  # seconds that a run waits for the next move: a held arrow key is one run
 RANKS = (1, 2, 4, 8, 16, 32, 64)
 SCALINGS = (("alpha fixed at 16", "fixed"), ("alpha = 2r", "2r"), ("rsLoRA", "rslora"))
 STEPS = (10, 20, 40, 80, 160)
@@ -73,7 +73,7 @@ class Playground:
     def _build(self, hide: Sequence[str]) -> None:
         wide, label = widgets.Layout(width="430px", max_width="100%"), {"description_width": "105px"}
         self.learning_rate = widgets.FloatLogSlider(
-            description="learning rate", base=10, min=-5, max=-1.52, step=0.02, readout_format=".1e",
+            description="learning rate", base=10, min=-5, max=-1.52, step=0.05, readout_format=".1e",
             continuous_update=False, layout=wide, style=label)  # fmt: skip
         self.rank = widgets.SelectionSlider(description="LoRA rank", options=RANKS, continuous_update=False,
                                             layout=wide, style=label)  # fmt: skip
@@ -257,7 +257,8 @@ class Playground:
                 and self._keeping_locks(presets.preset(self.preset.value, config.model)) != config
             ):
                 self.preset.value = self.preset.options[0]
-                self.claim.value = _paragraph(self.claim_text)
+            if self.preset.value not in presets.PREDICT:
+                self.claim.value = _paragraph(self.claim_text if config == self.session.start else "")
             for name in ("rank", "scaling"):
                 getattr(self, name).disabled = name in self.session.locked or config.method == "full"
         finally:
@@ -269,7 +270,7 @@ class Playground:
 
     def _draw(self) -> None:
         view = self.session.view()
-        key = (view.shown and (id(view.shown.cancelled), view.shown.state, view.shown.step, len(view.shown.checkpoints),
+        key = (view.shown and (id(view.shown.cancelled), view.shown.state.replace("waiting", "running"), len(view.shown.checkpoints),
                view.shown.guess), view.remembered, view.faint and id(view.faint.cancelled), len(view.finished),
                tuple(run.pin for run in view.finished))  # fmt: skip
         words = live_words.in_words(view)
@@ -299,12 +300,14 @@ class Playground:
                 self.checkpoint.value = last
             self._following = False
         step = run.checkpoints[self.checkpoint.value].step if run is not None and run.checkpoints else 0
-        rows = pd.DataFrame(live_words.answers(view, step), columns=["question", "before training", f"at step {step}"])
-        self.answers.value = Table(rows)._repr_html_()
+        self.answers.value = _table(
+            tuple(live_words.answers(view, step)), ("question", "before training", f"at step {step}")
+        )
         pins = [pinned.pin for pinned in view.pinned]
         if list(self.pins.options) != (pins or ["none"]):
             self.pins.options = pins or ["none"]
-        self.table.value = Table(pd.DataFrame([pinned.row() for pinned in view.pinned]))._repr_html_() if pins else ""
+        rows = [pinned.row() for pinned in view.pinned]
+        self.table.value = _table(tuple(tuple(row.values()) for row in rows), tuple(rows[0])) if rows else ""
 
     def figure(self) -> Image:
         """The picture as it stands, to keep in the notebook: widgets are gone from a page that is only read."""
@@ -362,6 +365,12 @@ def cached_grid(model: str) -> tuple[tuple[float, float], ...]:
         return ()
     rows = json.loads((DATA / "playground-grid.json").read_text(encoding="utf-8"))["runs"]
     return tuple((row["learned"], row["forgotten"]) for row in rows)
+
+
+@lru_cache(maxsize=32)
+def _table(rows: tuple[tuple, ...], columns: tuple[str, ...]) -> str:
+    """A table as HTML, escaped. Kept, because a run asks for the same one at each of its points."""
+    return Table(pd.DataFrame(rows, columns=list(columns)))._repr_html_()
 
 
 def _button(words: str) -> widgets.Button:
