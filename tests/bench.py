@@ -2,13 +2,15 @@
 
 1. Forty SFTTrainer steps, without the monitor, against a bare torch loop over the same peft model and the same rows.
 2. The monitor's share of a run with ten checkpoints.
-3. The peak memory and the time of each lesson, in a kernel of its own, without the part at real scale.
+3. The playground: from letting go of a slider to its first points and to the finished run, against the same bare loop.
+4. The peak memory and the time of each lesson, in a kernel of its own, without the part at real scale.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import sys
 import tempfile
@@ -101,6 +103,56 @@ def speed(rounds: int) -> None:
     console.print(table)
 
 
+def playing(rounds: int) -> None:
+    """In the kernel, without a browser: the picture is ready to be sent. tests/test_browser.py measures in the page."""
+    from utils.playground import playground
+
+    base = load_model("practice", quiet=True)
+    rows = training_rows(CONFIG, list(load_task()["train"]["text"]))
+    play = playground(run=False)
+    seen: dict[str, float] = {}
+
+    def note(change) -> None:
+        """A new picture: which point is its last?"""
+        last = re.search(r" to step (\d+),", change["new"])
+        for name, true in (
+            ("zero", last),
+            ("point", last and int(last[1])),
+            ("end", "New-task loss fell" in change["new"]),
+        ):
+            if true:
+                seen.setdefault(name, time.perf_counter() - began)
+
+    play.picture.observe(note, names="value")
+    began = time.perf_counter()
+    play.seed.value = 900  # the first run pays for caches
+    play.wait()
+    bare_loop(base, rows)
+    zero, point, whole, ratios = [], [], [], []
+    for round_ in range(rounds):
+        bare = bare_loop(base, rows)
+        seen.clear()
+        began = time.perf_counter()
+        play.seed.value = round_ + 1
+        play.wait()
+        zero.append(seen["zero"])
+        point.append(seen["point"])
+        whole.append(seen["end"])
+        ratios.append(seen["end"] / bare)
+    table = Table(
+        "what", "median", "lowest to highest", "at most", title=f"The playground, {CONFIG.steps} steps, ten checkpoints"
+    )
+    for what, values, form, most in (
+        ("release to the picture with step 0", zero, "{:.2f} s", "0.3 s"),
+        ("release to the first trained point", point, "{:.2f} s", ""),
+        ("release to the finished run", whole, "{:.2f} s", ""),
+        ("finished run / bare loop", ratios, "{:.2f}", "2"),
+    ):
+        low, middle, high = (form.format(x) for x in (min(values), statistics.median(values), max(values)))
+        table.add_row(what, middle, f"{low} to {high}", most)
+    console.print(table)
+
+
 def peak_memory(process: psutil.Process, peak: list[float], done: threading.Event) -> None:
     """Note the largest resident memory of a process tree, in GB, ten times a second."""
     while not done.wait(0.1):
@@ -138,12 +190,13 @@ def lessons() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", choices=("speed", "lessons"))
+    parser.add_argument("--only", choices=("speed", "play", "lessons"))
     options = parser.parse_args()
     start()
-    if options.only != "lessons":
-        speed(options.rounds)
-    if options.only != "speed":
+    for name, measure in (("speed", speed), ("play", playing)):
+        if options.only in (None, name):
+            measure(options.rounds)
+    if options.only in (None, "lessons"):
         lessons()
 
 

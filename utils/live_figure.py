@@ -163,7 +163,7 @@ class LiveFigure:
             return artists
         busy = len(view.band) > 1 or bool(view.pinned)  # with overlays, the single capabilities step back
         for i, name in enumerate(run.checkpoints[0].retention):
-            artists.append(_on(self.kept, _line(*_series(run, name), i, alpha=0.45 if busy else 0.9)))
+            artists.append(_on(self.kept, _line(*_series(run, name), i, alpha=0.6 if busy else 0.9)))
         artists.append(_on(self.loss, Line2D(*_series(run, "train_loss"), color=TRAIN, ls="--", marker="s", ms=3)))
         artists.append(_on(self.loss, Line2D(*_series(run, "held_out_loss"), color=LOSS, lw=2.2, marker="o", ms=4)))
         artists.append(_on(self.kept, Line2D(*_series(run, "accuracy"), color=INK, lw=2.6, marker="o", ms=4.5)))

@@ -129,9 +129,13 @@ def in_words(view: View) -> str:
 
 def answers(view: View, step: int) -> list[tuple[str, str, str]]:
     """(question, answer before training, answer at ``step``) for each question; an answer not yet known is dots."""
-    known = view.shown.answers if view.shown is not None else {}
+    known = dict(view.shown.answers) if view.shown is not None else {}
+    for run in view.finished:  # before training, every run of a model says the same
+        if run.config.model == view.config.model and 0 in run.answers:
+            known.setdefault(0, run.answers[0])
     missing = ["..."] * len(QUESTIONS)
-    return list(zip(QUESTIONS, known.get(0, missing), known.get(step, missing), strict=True))
+    rows = zip(QUESTIONS, known.get(0, missing), known.get(step, missing), strict=True)
+    return [(question, before or "(nothing)", now or "(nothing)") for question, before, now in rows]
 
 
 def _moved(run: Run) -> str:
