@@ -163,14 +163,27 @@ def drive(page, where: str) -> None:
     wait_for(page, rf"lr {rate:g}, r=32 .*40 steps.*New-task loss fell")
     look(page, f"{where}-4-pasted")
 
-    handle = slider(page, "LoRA rank").locator(".noUi-handle").first  # the keyboard alone
-    handle.focus()
+    page.get_by_role("button", name="Reset", exact=True).focus()  # from here on, the keyboard alone
+    tab_to(page, "noUi-handle")
+    tab_to(page, "noUi-handle")  # past the learning rate
     page.keyboard.press("ArrowRight")
     wait_for(page, rf"lr {rate:g}, r=64 .*New-task loss fell")
-    page.get_by_role("button", name="Undo", exact=True).focus()
+    for _ in range(12):
+        page.keyboard.press("Shift+Tab")
+        if page.evaluate("document.activeElement.textContent") == "Undo":
+            break
     page.keyboard.press("Enter")
     wait_for(page, r"r=32 .*\(remembered\)")
     page.locator(".course-words [role=status]", has_text="Remembered").wait_for(timeout=20_000)
+
+
+def tab_to(page, kind: str) -> None:
+    """Press Tab until something of this class has the focus."""
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("kind => document.activeElement.classList.contains(kind)", kind):
+            return
+    raise AssertionError(f"Tab never reached a {kind}")
 
 
 RELEASE_TO_POINT = """() => new Promise(done => {

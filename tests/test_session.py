@@ -15,6 +15,7 @@ from utils.live_figure import frontier
 from utils.live_words import answers, headline, in_words, scale, score, status, verdict
 from utils.results import Checkpoint, RunResult
 from utils.session import MOST_PINS, Session
+from utils.session_runs import export
 
 RATES = (1e-4, 1e-3, 1e-2)
 RANKS = (1, 8)
@@ -225,7 +226,7 @@ def test_pins_have_letters_a_limit_and_a_way_out(tmp_path):
     with pytest.raises(ValueError, match="no finished run to pin"):
         session.pin()
     with pytest.raises(ValueError, match="nothing to export; pin a run first"):
-        session.export(tmp_path)
+        export(session.view().pinned, tmp_path)
     for rank in range(1, MOST_PINS + 1):
         session.set(rank=rank)
         finish(session)
@@ -238,13 +239,15 @@ def test_pins_have_letters_a_limit_and_a_way_out(tmp_path):
     assert session.pin() == "B"
     with pytest.raises(ValueError, match="There is no pin 'Z'"):
         session.unpin("Z")
-    table, curves = session.export(tmp_path)
+    table, curves = export(session.view().pinned, tmp_path)
     lines = table.read_text().splitlines()
     assert lines[0] == "pin,settings,LoRA scale,learned (% of loss),forgotten (points),seconds" and len(lines) == 7
     rows = json.loads(curves.read_text())
     assert [row["pin"] for row in rows] == list("ABCDEF")
     assert FineTuneConfig.from_string(rows[1]["settings"]) == session.config
-    assert session.export(tmp_path)[0].name == "playground-runs-2.csv", "an export never overwrites another"
+    assert export(session.view().pinned, tmp_path)[0].name == "playground-runs-2.csv", (
+        "an export never overwrites another"
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"playground-runs-{n}.{kind}" for n in (1, 2) for kind in ("csv", "json")
     ]

@@ -15,7 +15,8 @@ from utils.evaluate import answer
 from utils.finetune import Cancelled, base_model, default_probes, finetune
 from utils.machine import estimate
 from utils.results import RunResult
-from utils.session import Run, Session
+from utils.session import Session
+from utils.session_runs import Run
 
 WORDS_EVERY = 0.5  # seconds between two reports of progress: enough for a reader
 ANSWER_TOKENS = 16

@@ -20,7 +20,7 @@ from PIL import Image
 
 from utils import live_words
 from utils.plots import COLOURS, INK, MARKERS, QUIET, STYLES, style_axes
-from utils.session import Run, View
+from utils.session_runs import Run, View
 
 SIZE = (9.0, 5.7)  # inches: 990 x 627 pixels, which fit a notebook cell 900 pixels wide nearly one to one
 DPI = 110
@@ -106,7 +106,7 @@ class LiveFigure:
         self.figure.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.995, 0.045), ncols=2, fontsize=8.5,
                            frameon=False, handlelength=3, columnspacing=1.5, labelspacing=0.35)  # fmt: skip
         self.plane.set_xlim(0, 100)
-        self.plane.set_ylim(-102, 4)
+        self.plane.set_ylim(-103, 8)
         self.plane.set_xlabel("learned: new-task loss fell by (%)", fontsize=9)
         self.plane.set_ylabel("change of retention (points)", fontsize=9)
         self.plane.set_title("better is up and right", fontsize=9, color=QUIET, loc="right")

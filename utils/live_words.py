@@ -6,7 +6,7 @@ import math
 import time
 
 from utils.data import QUESTIONS
-from utils.session import Run, View
+from utils.session_runs import Run, View
 
 
 def caption(run: Run) -> str:
@@ -94,10 +94,10 @@ def verdict(view: View) -> str:
 
 def score(view: View) -> str:
     """How the learner's guesses did."""
-    if not view.score:
-        if view.pending_guess is None:
-            return "No guess yet. Mark where retention will end, then run."
+    if view.pending_guess is not None:
         return f"Your guess for the next run: {view.pending_guess:.0f} %."
+    if not view.score:
+        return "No guess yet. Mark where retention will end, then run."
     off = [abs(guess - truth) for guess, truth in view.score]
     guess, truth = view.score[-1]
     many = f" {len(off)} guesses so far, {sum(off) / len(off):.0f} points off on average." if len(off) > 1 else ""

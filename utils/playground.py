@@ -1,13 +1,11 @@
 """Sliders that retrain a model while you watch: ``playground()`` in the last line of a cell.
 
-Only what the learner touches is here. What it means is in ``session``, training in ``live``, the figure in
-``live_figure`` and its words in ``live_words``. Only widgets that ipywidgets 7.7.1 has, too, since Colab has that one.
+Here is what each control does. The widgets themselves are in ``playground_controls``; what a playground knows is in
+``session``, training in ``live``, the figure in ``live_figure`` and its words in ``live_words``.
 """
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import json
 import os
@@ -16,44 +14,30 @@ import threading
 from collections.abc import Sequence
 from functools import lru_cache, partial
 
-import ipywidgets as widgets
-import pandas as pd
 import PIL.Image
 from IPython.display import Image, display
 
 from utils import live_words, presets
 from utils.background import DRAWING, TRAINING, Foreground
-from utils.config import METHODS, FineTuneConfig
+from utils.config import FineTuneConfig
 from utils.data import DATA
 from utils.live import in_one_line, time_needed, train
 from utils.live_figure import DPI, SIZE, LiveFigure
 from utils.machine import REAL_MODELS
 from utils.models import is_available
-from utils.session import Session, View
-from utils.tables import Table
+from utils.playground_controls import CONTROLS, EXAMPLES, RANKS, STEPS, Controls, offer, paragraph, picture, table
+from utils.session import Session
+from utils.session_runs import View, export
 
 DELAY = 0.1  # seconds that a run waits for the next move: a held arrow key is one run
-RANKS = (1, 2, 4, 8, 16, 32, 64)
-SCALINGS = (("alpha fixed at 16", "fixed"), ("alpha = 2r", "2r"), ("rsLoRA", "rslora"))
-STEPS = (10, 20, 40, 80, 160)
-EXAMPLES = (("3", 3), ("6", 6), ("12", 12), ("24", 24), ("48", 48), ("all", 0))
 IN_FRONT = (
     "This page shows only what its main thread draws, so a run keeps it busy. "
     "To stop a run, use the interrupt button of the page."
 )
-CONTROLS = ("learning_rate", "rank", "scaling", "method", "steps", "replay", "examples", "seed", "model")
-STYLE = """<style>
-.course-figure img {width: 100%; height: auto; max-width: 990px; display: block}
-body[data-jp-theme-light="false"] .course-figure img, body.vscode-dark .course-figure img, html[theme="dark"] .course-figure img
-{filter: invert(0.91) hue-rotate(180deg)}
-.course-words {line-height: 1.45; max-width: 62em}
-.course-words table {border-collapse: collapse} .course-words td, .course-words th
-{text-align: left !important; padding: 0.2em 0.9em 0.2em 0; white-space: normal; vertical-align: top}
-</style>"""
 
 
-class Playground:
-    """The widgets of one playground. Its parts are attributes, so that code can move them: ``p.rank.value = 1``."""
+class Playground(Controls):
+    """One playground. Its widgets are attributes, so that code can move them: ``play.rank.value = 1``."""
 
     def __init__(self, session: Session, hide: Sequence[str], claim: str, foreground: bool) -> None:
         self.session, self.claim_text = session, claim
@@ -64,86 +48,27 @@ class Playground:
         self._png, self._drawn = b"", None
         self._quiet = self._following = False
         self._pen = threading.Lock()
-        self._build(hide)
+        models = dict.fromkeys(["practice", session.start.model, *(m for m in REAL_MODELS if is_available(m))])
+        super().__init__(list(models), session.locked, hide, claim, IN_FRONT if foreground else "")
+        self._wire()
         self._sync()
         session.notify = self._refresh
         self._refresh()
 
-    # --- The widgets --------------------------------------------------------------------------------------
-    def _build(self, hide: Sequence[str]) -> None:
-        wide, label = widgets.Layout(width="430px", max_width="100%"), {"description_width": "105px"}
-        self.learning_rate = widgets.FloatLogSlider(
-            description="learning rate", base=10, min=-5, max=-1.52, step=0.05, readout_format=".1e",
-            continuous_update=False, layout=wide, style=label)  # fmt: skip
-        self.rank = widgets.SelectionSlider(description="LoRA rank", options=RANKS, continuous_update=False,
-                                            layout=wide, style=label)  # fmt: skip
-        self.scale = _words()
-        self.scaling = widgets.Dropdown(description="scaling", options=SCALINGS, style=label)
-        self.method = widgets.Dropdown(description="train", options=[("a LoRA adapter", METHODS[0]), ("every weight", METHODS[1])],
-                                       style=label)  # fmt: skip
-        self.steps = widgets.SelectionSlider(description="steps", options=STEPS, continuous_update=False, style=label)
-        self.replay = widgets.SelectionSlider(
-            description="replay", options=[("0 %", 0.0)], continuous_update=False, style=label
-        )
-        self.examples = widgets.SelectionSlider(
-            description="examples", options=EXAMPLES, continuous_update=False, style=label
-        )
-        self.seed = widgets.BoundedIntText(description="seed", min=0, max=999, continuous_update=False, style=label)
-        names = dict.fromkeys(["practice", self.session.start.model, *(m for m in REAL_MODELS if is_available(m))])
-        self.model = widgets.Dropdown(description="model", options=list(names), style=label)
-        self.auto = widgets.Checkbox(description="run when I let go", value=True, indent=True, style=label)
-        self.preset = widgets.Dropdown(description="preset", options=["choose ...", *presets.PREDICT], style=label)
-        self.run, self.stop, self.undo, self.reset, self.band = (
-            _button(words) for words in ("Run", "Stop", "Undo", "Reset", "5 seeds")
-        )
-        self.claim = _words(self.claim_text)
-        self.note = _words(IN_FRONT if self.foreground else "")
-        self.guess = widgets.IntSlider(description="my guess (%)", min=0, max=100, value=100, step=5,
-                                       continuous_update=False, layout=wide, style=label)  # fmt: skip
-        self.no_guess, self.score = _button("No guess"), _words()
-        self.status, self.verdict, self.picture = _words(), _words(), widgets.HTML()
-        self.picture.add_class("course-figure")
-        self.checkpoint = widgets.IntSlider(description="checkpoint", min=0, max=0, layout=wide, style=label)
-        self.answers, self.table, self.described = _words(), _words(), _words()
-        self.pin, self.unpin, self.clear, self.export = (
-            _button(w) for w in ("Pin this run", "Unpin", "Clear pins", "Export")
-        )
-        self.pins = widgets.Dropdown(
-            description="pin", options=["none"], layout=widgets.Layout(width="180px"), style=label
-        )
-        self.text = widgets.Text(description="settings", continuous_update=False, style=label,
-                                 layout=widgets.Layout(width="640px", max_width="100%"))  # fmt: skip
+    def _wire(self) -> None:
+        """What each control does when it is moved or pressed."""
         for name in CONTROLS:
-            control = getattr(self, name)
-            control.disabled = name in self.session.locked
-            control.layout.display = "none" if name in hide else None
-            control.observe(partial(self._moved, name), names="value")
-        for name in ("preset", "guess"):
-            getattr(self, name).layout.display = "none" if name in hide else None
+            getattr(self, name).observe(partial(self._moved, name), names="value")
         for button, action in (
             (self.run, self._run_again), (self.stop, self._stop), (self.undo, self._undo), (self.reset, self._reset),
             (self.band, self._band), (self.pin, self.session.pin), (self.unpin, lambda: self.session.unpin(self.pins.value)),
-            (self.clear, self.session.unpin), (self.export, self._export), (self.no_guess, lambda: self.session.guess(None)),
+            (self.clear, self.session.unpin), (self.export, self._export),
         ):  # fmt: skip
             button.on_click(partial(self._pressed, action))
         self.preset.observe(self._preset_chosen, names="value")
-        self.guess.observe(lambda change: self._pressed(partial(self.session.guess, change["new"])), names="value")
+        self.guess.observe(self._guessed, names="value")
         self.text.observe(self._pasted, names="value")
         self.checkpoint.observe(lambda change: None if self._following else self._refresh(), names="value")
-        row = partial(widgets.HBox, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
-        more = widgets.VBox([row([self.scaling, self.method]), row([self.steps, self.replay]),
-                             row([self.examples, self.seed]), row([self.model, self.auto])])  # fmt: skip
-        share = widgets.VBox([row([self.pin, self.pins, self.unpin, self.clear, self.export]), self.table, self.text])
-        self.box = widgets.VBox([
-            widgets.HTML(STYLE),
-            row([self.preset, self.run, self.stop, self.undo, self.reset, self.band]), self.claim,
-            row([self.learning_rate, self.rank]), self.scale,
-            _folded("More settings", more),
-            row([self.guess, self.no_guess]), self.score,
-            self.note, self.status, self.picture, self.verdict,
-            self.checkpoint, self.answers,
-            _folded("Pin, compare and share", share), _folded("The figure in words", self.described),
-        ])  # fmt: skip
 
     # --- What the learner does ----------------------------------------------------------------------------
     def _moved(self, name: str, change) -> None:
@@ -154,8 +79,6 @@ class Playground:
             return
         if self._tried(partial(self.session.set, **{name: value})):
             self._start()
-            if name == "model" and value != "practice":
-                self._training.put(self, self._estimate)
 
     def _preset_chosen(self, change) -> None:
         """Move the controls, show what to predict, and wait for Run: a prediction comes before its result."""
@@ -163,7 +86,11 @@ class Playground:
         if self._quiet or name not in presets.PREDICT:
             return
         if self._tried(lambda: self.session.put(self._keeping_locks(presets.preset(name, self.session.config.model)))):
-            self.claim.value = _paragraph(f"{presets.PREDICT[name]} Mark your guess below, then press Run.")
+            self.claim.value = paragraph(f"{presets.PREDICT[name]} Mark your guess, then press Run.")
+
+    def _guessed(self, change) -> None:
+        if not self._following:
+            self._tried(partial(self.session.guess, change["new"]))
 
     def _keeping_locks(self, config: FineTuneConfig) -> FineTuneConfig:
         return config.with_(**{name: getattr(self.session.start, name) for name in self.session.locked})
@@ -207,12 +134,15 @@ class Playground:
         self._train(self.session.request_band())
 
     def _export(self) -> None:
-        table, curves = self.session.export()
-        self.session.say(f"Written: {table.resolve()} and {curves.name} beside it.")
+        written, curves = export(self.session.view().pinned)
+        self.session.say(f"Written: {written.resolve()} and {curves.name} beside it.")
 
     def _start(self) -> None:
         """Run, unless the learner wants to press Run first; a real model takes long enough to ask."""
-        if self.auto.value and self.session.config.model == "practice":
+        if self.session.config.model != "practice":
+            if self.session.view().shown is None:
+                self._training.put(self, self._estimate, DELAY)
+        elif self.auto.value:
             self._train(self.session.request(), DELAY)
 
     def _train(self, runs: list, delay: float = 0.0) -> None:
@@ -239,15 +169,15 @@ class Playground:
         self._quiet = True
         try:
             rows = config.batch_size
-            _options(
+            offer(
                 self.replay,
                 [(f"{k / rows:.0%}".replace("%", " %"), k / rows) for k in range(rows // 2 + 1)],
                 config.replay,
             )
-            _options(self.rank, RANKS, config.rank)
-            _options(self.steps, STEPS, config.steps)
-            _options(self.examples, EXAMPLES, config.examples)
-            _options(self.model, self.model.options, config.model)
+            offer(self.rank, RANKS, config.rank)
+            offer(self.steps, STEPS, config.steps)
+            offer(self.examples, EXAMPLES, config.examples)
+            offer(self.model, self.model.options, config.model)
             for name in CONTROLS:
                 if getattr(self, name).value != getattr(config, name):
                     getattr(self, name).value = getattr(config, name)
@@ -258,7 +188,7 @@ class Playground:
             ):
                 self.preset.value = self.preset.options[0]
             if self.preset.value not in presets.PREDICT:
-                self.claim.value = _paragraph(self.claim_text if config == self.session.start else "")
+                self.claim.value = paragraph(self.claim_text if config == self.session.start else "")
             for name in ("rank", "scaling"):
                 getattr(self, name).disabled = name in self.session.locked or config.method == "full"
         finally:
@@ -269,7 +199,13 @@ class Playground:
         self._drawing.put(self, self._draw)
 
     def _draw(self) -> None:
-        view = self.session.view()
+        try:
+            self._draw_view(self.session.view())
+        except Exception as error:  # in a thread of its own, nobody would see it
+            self.status.value = paragraph(f"The figure cannot be drawn: {in_one_line(error)}")
+            raise
+
+    def _draw_view(self, view: View) -> None:
         key = (view.shown and (id(view.shown.cancelled), view.shown.state.replace("waiting", "running"), len(view.shown.checkpoints),
                view.shown.guess), view.remembered, view.faint and id(view.faint.cancelled), len(view.finished),
                tuple(run.pin for run in view.finished))  # fmt: skip
@@ -277,17 +213,21 @@ class Playground:
         with self._pen:
             if key != self._drawn:
                 self._png = self._figure.png(view)
-                self.picture.value = _picture(self._png, words)
+                self.picture.value = picture(self._png, words)
                 self._drawn = key
             self._say(view, words)
 
     def _say(self, view: View, words: str) -> None:
         run = view.shown
-        self.scale.value = _paragraph(live_words.scale(view))
-        self.status.value = _paragraph(live_words.status(view), live=True)
-        self.verdict.value = _paragraph(live_words.verdict(view), strong=True)
-        self.score.value = _paragraph(live_words.score(view))
-        self.described.value = _paragraph(words)
+        self.scale.value = paragraph(live_words.scale(view))
+        self.status.value = paragraph(live_words.status(view), live=True)
+        self.verdict.value = paragraph(live_words.verdict(view), strong=True)
+        if self.guess.value != view.pending_guess:
+            self._following = True  # a guess is used up by its run
+            self.guess.value = view.pending_guess
+            self._following = False
+        self.score.value = paragraph(live_words.score(view))
+        self.described.value = paragraph(words)
         self.run.description = "Run again" if run is not None and run.state == "finished" else "Run"
         self.stop.disabled = not view.left or self.foreground
         self.undo.disabled = not self.session.can_undo
@@ -300,14 +240,14 @@ class Playground:
                 self.checkpoint.value = last
             self._following = False
         step = run.checkpoints[self.checkpoint.value].step if run is not None and run.checkpoints else 0
-        self.answers.value = _table(
+        self.answers.value = table(
             tuple(live_words.answers(view, step)), ("question", "before training", f"at step {step}")
         )
         pins = [pinned.pin for pinned in view.pinned]
         if list(self.pins.options) != (pins or ["none"]):
             self.pins.options = pins or ["none"]
         rows = [pinned.row() for pinned in view.pinned]
-        self.table.value = _table(tuple(tuple(row.values()) for row in rows), tuple(rows[0])) if rows else ""
+        self.table.value = table(tuple(tuple(row.values()) for row in rows), tuple(rows[0])) if rows else ""
 
     def figure(self) -> Image:
         """The picture as it stands, to keep in the notebook: widgets are gone from a page that is only read."""
@@ -365,56 +305,6 @@ def cached_grid(model: str) -> tuple[tuple[float, float], ...]:
         return ()
     rows = json.loads((DATA / "playground-grid.json").read_text(encoding="utf-8"))["runs"]
     return tuple((row["learned"], row["forgotten"]) for row in rows)
-
-
-@lru_cache(maxsize=32)
-def _table(rows: tuple[tuple, ...], columns: tuple[str, ...]) -> str:
-    """A table as HTML, escaped. Kept, because a run asks for the same one at each of its points."""
-    return Table(pd.DataFrame(rows, columns=list(columns)))._repr_html_()
-
-
-def _button(words: str) -> widgets.Button:
-    return widgets.Button(description=words, layout=widgets.Layout(width="auto"))
-
-
-def _words(text: str = "") -> widgets.HTML:
-    made = widgets.HTML(_paragraph(text))
-    made.add_class("course-words")
-    return made
-
-
-def _paragraph(text: str, live: bool = False, strong: bool = False) -> str:
-    """Escaped: a settings string or an error may hold anything. ``live``: screen readers say it when it changes."""
-    role = ' role="status" aria-live="polite"' if live else ""
-    weight = ' style="font-weight:600"' if strong else ""
-    return f"<div{role}{weight}>{html.escape(text)}</div>" if text else ""
-
-
-def _picture(png: bytes, words: str) -> str:
-    """As an element with its alternative text, which ipywidgets.Image has not. decoding=sync: no blank in between."""
-    data = base64.b64encode(png).decode()
-    width, height = (int(inches * DPI) for inches in SIZE)
-    return (f'<img alt="{html.escape(words)}" decoding="sync" width="{width}" height="{height}" '
-            f'src="data:image/png;base64,{data}">')  # fmt: skip
-
-
-def _folded(title: str, inside: widgets.Widget) -> widgets.Accordion:
-    made = widgets.Accordion(children=[inside], selected_index=None)
-    made.set_title(0, title)
-    return made
-
-
-def _options(control, options: Sequence, value) -> None:
-    """Offer ``options``, and ``value`` among them: a pasted string may ask for one that is not on the slider."""
-    pairs = [option if isinstance(option, tuple) else (str(option), option) for option in options]
-    if value not in [known for _, known in pairs]:
-        pairs = sorted(
-            [*pairs, (f"{value:g}" if isinstance(value, (int, float)) else value, value)],
-            key=lambda pair: pair[1] or 1e9,
-        )
-    if list(control.options) != pairs:
-        control.options = pairs
-        control.value = value
 
 
 def _two_digits(learning_rate: float) -> float:

@@ -89,22 +89,11 @@ class RunResult:
 
     def save(self, path: str | Path) -> Path:
         """Write JSON, to a temporary name first, so that a crash cannot leave half a file."""
-        path = Path(path)
         data = {k: v for k, v in self.__dict__.items() if k not in ("config", "checkpoints", "model")}
         data["before"], data["after"] = _bits(self.before), _bits(self.after)
         data = {"schema": SCHEMA, "config": self.config.to_dict(), **data,
                 "checkpoints": [asdict(c) for c in self.checkpoints]}  # fmt: skip
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            draft.write_text(
-                json.dumps(_without_nan(data), indent=1, ensure_ascii=False, allow_nan=False),
-                encoding="utf-8",
-            )
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
-        return path
+        return write_whole(path, json.dumps(_without_nan(data), indent=1, ensure_ascii=False, allow_nan=False))
 
     @classmethod
     def load(cls, path: str | Path) -> RunResult:
@@ -128,6 +117,19 @@ class RunResult:
             return cls(**data)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a whole result ({error}); save the run again.") from error
+
+
+def write_whole(path: str | Path, text: str) -> Path:
+    """Write a file under a temporary name and move it: a crash or a full disk leaves no half file behind."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_text(text, encoding="utf-8", newline="")
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
 
 
 def _bits(values: list[bool]) -> str:

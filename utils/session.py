@@ -6,88 +6,21 @@ therefore arrives at the cancelled run, and can never end up in the curve of ano
 
 from __future__ import annotations
 
-import copy
-import csv
-import json
-import os
 import string
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from utils.config import FineTuneConfig
 from utils.presets import preset
 from utils.results import Checkpoint, RunResult
-from utils.verdict import Verdict, compare
+from utils.session_runs import Run, View
+from utils.verdict import compare
 
 MOST_PINS = 6  # more overlays than that cannot be told apart
 CHECKPOINTS = {"practice": 10, "real": 4}  # a real model takes seconds to measure
 UNDO_STEPS = 100
 BAND_SEEDS = 5
-
-
-@dataclass(eq=False)
-class Run:
-    """One run and what is known of it so far.
-
-    state: "waiting", "running", "finished", "stopped" (by a newer change, or by Stop) or "failed" (see ``trouble``).
-    step: how many steps are done. answers: what the model said to each question, by step of the checkpoint.
-    guess: where the learner expects retention to end, in per cent. began: when, on the clock of ``time.monotonic``.
-    """
-
-    config: FineTuneConfig
-    guess: float | None = None
-    state: str = "waiting"
-    step: int = 0
-    checkpoints: list[Checkpoint] = field(default_factory=list)
-    answers: dict[int, list[str]] = field(default_factory=dict)
-    result: RunResult | None = None
-    verdict: Verdict | None = None
-    trouble: str = ""
-    pin: str = ""
-    began: float = 0.0
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def kept(self) -> float:
-        """Retention at the end of a finished run, in per cent of all probes."""
-        return 100 * sum(self.result.after) / len(self.result.after)
-
-    def row(self) -> dict[str, object]:
-        """One row of the table of pinned runs."""
-        scale = self.config.scale
-        return {
-            "pin": self.pin,
-            "settings": str(self.config),
-            "LoRA scale": "none" if scale is None else f"{scale:g}",
-            "learned (% of loss)": round(100 * self.result.learned, 1),
-            "forgotten (points)": round(self.result.forgotten, 1),
-            "seconds": round(self.result.seconds, 1),
-        }
-
-
-@dataclass(frozen=True)
-class View:
-    """All that a picture needs, copied in one moment.
-
-    config: what the controls say. shown: the run of exactly these settings, or None before the first one.
-    remembered: it was run before, and is shown from memory. faint: the run that was on show before, whole or cut short.
-    finished: every finished run of the session. band: those that differ from ``shown`` by nothing but the seed.
-    """
-
-    config: FineTuneConfig
-    shown: Run | None
-    remembered: bool
-    faint: Run | None
-    finished: tuple[Run, ...]
-    pinned: tuple[Run, ...]
-    band: tuple[Run, ...]
-    left: int
-    pending_guess: float | None
-    score: tuple[tuple[float, float], ...]
-    notice: str
 
 
 class Session:
@@ -183,6 +116,7 @@ class Session:
         """
         with self._lock:
             self._cancel()
+            self._notice = ""
             known = self._finished(self.config)
             runs = [] if known is not None and not again else [Run(self.config, guess=self._pending_guess)]
             self._active = list(runs)
@@ -194,6 +128,7 @@ class Session:
         """The same settings with five seeds, those that were run already left out."""
         with self._lock:
             self._cancel()
+            self._notice = ""
             configs = [self.config.with_(seed=self.config.seed + i) for i in range(BAND_SEEDS)]
             self._active = [Run(config) for config in configs if self._finished(config) is None]
             known, runs = self._finished(self.config), list(self._active)
@@ -205,6 +140,7 @@ class Session:
         """End the run in flight; its curve stays. False when nothing ran."""
         with self._lock:
             ran = bool(self._active)
+            self._notice = ""
             self._cancel()
         self.notify()
         return ran
@@ -231,32 +167,6 @@ class Session:
                 if name is None or run.pin == name:
                     run.pin = ""
         self.notify()
-
-    def export(self, folder: str | Path = ".") -> tuple[Path, Path]:
-        """Write the pinned runs as CSV (a row each) and JSON (with their curves), under names that are still free.
-
-        Raises ValueError when nothing is pinned.
-        """
-        pinned = self.view().pinned
-        if not pinned:
-            raise ValueError("There is nothing to export; pin a run first.")
-        folder, number = Path(folder), 1
-        while any((folder / f"playground-runs-{number}.{kind}").exists() for kind in ("csv", "json")):
-            number += 1
-        curves = ("step", "train_loss", "held_out_loss", "original_loss", "kl", "accuracy", "retention")
-        rows = [run.row() for run in pinned]
-        whole = [{**row, "curve": [{name: _finite(getattr(c, name)) for name in curves} for c in run.checkpoints]}
-                 for row, run in zip(rows, pinned, strict=True)]  # fmt: skip
-
-        def write_csv(file) -> None:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-
-        return (
-            _write(folder / f"playground-runs-{number}.csv", write_csv),
-            _write(folder / f"playground-runs-{number}.json", lambda file: json.dump(whole, file, indent=1)),
-        )
 
     def say(self, notice: str) -> None:
         """Show a sentence to the learner until the next change."""
@@ -344,14 +254,15 @@ class Session:
     def view(self) -> View:
         """A copy that no thread changes any more."""
         with self._lock:
-            shown = _copy(self._shown)
+            shown, faint = (run and run.copy() for run in (self._shown, self._faint))
             finished = tuple(self._runs)
-            same = () if shown is None else tuple(r for r in finished if _but_seed(r) == _but_seed(shown))
+            but_seed = self.config.with_(seed=0)
+            same = tuple(run for run in finished if shown and run.config.with_(seed=0) == but_seed)
             return View(
                 config=self.config,
                 shown=shown,
                 remembered=self._remembered and shown is not None,
-                faint=_copy(self._faint),
+                faint=faint,
                 finished=finished,
                 pinned=tuple(sorted((run for run in finished if run.pin), key=lambda run: run.pin)),
                 band=same,
@@ -391,32 +302,3 @@ class Session:
             self._faint = before
         if self._faint is run:
             self._faint = None
-
-
-def _copy(run: Run | None) -> Run | None:
-    if run is None:
-        return None
-    twin = copy.copy(run)
-    twin.checkpoints, twin.answers = list(run.checkpoints), dict(run.answers)
-    return twin
-
-
-def _but_seed(run: Run) -> FineTuneConfig:
-    return run.config.with_(seed=0)
-
-
-def _finite(value):
-    """JSON has no NaN: what was not a number is written as null."""
-    return None if isinstance(value, float) and value != value else value
-
-
-def _write(path: Path, write: Callable) -> Path:
-    """Under a temporary name first: a full disk leaves no half file behind."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(draft, "w", encoding="utf-8", newline="") as file:
-            write(file)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path
