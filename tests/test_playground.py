@@ -22,7 +22,8 @@ from utils import live, presets
 from utils.background import Background, Foreground
 from utils.config import FineTuneConfig
 from utils.finetune import finetune
-from utils.playground import CONTROLS, Playground, playground
+from utils.playground import Playground, playground
+from utils.playground_controls import CONTROLS, NO_GUESS
 from utils.results import RunResult
 
 SHORT = dict(steps=10, evaluate_every=5, batch_size=4)
@@ -180,9 +181,9 @@ def test_a_guess_is_drawn_and_scored(play):
     play.wait()
     assert shown(play).guess == 55 and said(play.score).startswith("You guessed 55 %")
     assert "Your guess for the end was 55 %." in said(play.described)
-    assert play.guess.value is None, "it is used up"
+    assert play.guess.value == NO_GUESS, "it is used up"
     play.guess.value = 40
-    play.guess.value = None
+    play.guess.value = NO_GUESS
     assert play.session.view().pending_guess is None
 
 

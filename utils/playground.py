@@ -25,7 +25,18 @@ from utils.live import in_one_line, time_needed, train
 from utils.live_figure import DPI, SIZE, LiveFigure
 from utils.machine import REAL_MODELS
 from utils.models import is_available
-from utils.playground_controls import CONTROLS, EXAMPLES, RANKS, STEPS, Controls, offer, paragraph, picture, table
+from utils.playground_controls import (
+    CONTROLS,
+    EXAMPLES,
+    NO_GUESS,
+    RANKS,
+    STEPS,
+    Controls,
+    offer,
+    paragraph,
+    picture,
+    table,
+)
 from utils.session import Session
 from utils.session_runs import View, export
 
@@ -90,7 +101,8 @@ class Playground(Controls):
 
     def _guessed(self, change) -> None:
         if not self._following:
-            self._tried(partial(self.session.guess, change["new"]))
+            points = change["new"]
+            self._tried(partial(self.session.guess, None if points == NO_GUESS else points))
 
     def _keeping_locks(self, config: FineTuneConfig) -> FineTuneConfig:
         return config.with_(**{name: getattr(self.session.start, name) for name in self.session.locked})
@@ -222,9 +234,9 @@ class Playground(Controls):
         self.scale.value = paragraph(live_words.scale(view))
         self.status.value = paragraph(live_words.status(view), live=True)
         self.verdict.value = paragraph(live_words.verdict(view), strong=True)
-        if self.guess.value != view.pending_guess:
+        if view.pending_guess is None and self.guess.value != NO_GUESS:
             self._following = True  # a guess is used up by its run
-            self.guess.value = view.pending_guess
+            self.guess.value = NO_GUESS
             self._following = False
         self.score.value = paragraph(live_words.score(view))
         self.described.value = paragraph(words)

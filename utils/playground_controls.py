@@ -22,7 +22,8 @@ RANKS = (1, 2, 4, 8, 16, 32, 64)
 SCALINGS = (("alpha fixed at 16", "fixed"), ("alpha = 2r", "2r"), ("rsLoRA", "rslora"))
 STEPS = (10, 20, 40, 80, 160)
 EXAMPLES = (("3", 3), ("6", 6), ("12", 12), ("24", 24), ("48", 48), ("all", 0))
-GUESSES = (("no guess", None), *((f"{points} %", points) for points in range(0, 101, 5)))
+NO_GUESS = -1  # a selection cannot be None
+GUESSES = (("no guess", NO_GUESS), *((f"{points} %", points) for points in range(0, 101, 5)))
 CONTROLS = ("learning_rate", "rank", "scaling", "method", "steps", "replay", "examples", "seed", "model")
 STYLE = """<style>
 .course-figure img {width: 100%; height: auto; max-width: 990px; display: block}
