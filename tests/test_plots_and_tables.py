@@ -5,8 +5,8 @@ import pytest
 
 from utils.config import FineTuneConfig
 from utils.finetune import finetune
-from utils.lesson import refusal, start
-from utils.plots import alt_text, finding, plot_run, plot_runs
+from utils.lesson import missing_ideas, refusal, start
+from utils.plots import alt_text, finding, plot_guess, plot_run, plot_runs
 from utils.tables import answer_table, capability_table, curve_table, result_answers
 
 
@@ -59,3 +59,21 @@ def test_refusals_are_quoted_and_surprises_are_not_hidden(capsys):
         refusal(lambda: 1)
     start()
     assert capsys.readouterr().out.startswith("Ready: Python")
+
+
+def test_a_guess_is_drawn_beside_what_was_measured(run):
+    figure, words = plot_guess(run, {0: 100, 4: 90, 8: 80})
+    lines = {line.get_label(): line for line in figure.axes[1].get_lines()}
+    assert list(lines["your guess"].get_ydata()) == [1.0, 0.9, 0.8]
+    off = [abs(100 * share - guess) for share, guess in zip(run.series("accuracy")[1][2::2], (90, 80), strict=True)]
+    assert words.endswith(f"Your guess was {sum(off) / 2:.0f} points off on average.")
+    with pytest.raises(ValueError, match="The guess for step 4 is 120; give per cent, 0 to 100"):
+        plot_guess(run, {4: 120})
+    with pytest.raises(ValueError, match="no step from 0 to 8"):
+        plot_guess(run, {100: 50})
+
+
+def test_missing_ideas_are_named():
+    ideas = {"a task": "task", "a loss": "worse|lost"}
+    assert missing_ideas("Worse at an old TASK.", ideas) == ""
+    assert missing_ideas("It is lost.", ideas) == "Not found yet: a task."

@@ -38,6 +38,15 @@ def start() -> None:
     print(f"Ready: Python {platform.python_version()}, {libraries}, on {device}.")
 
 
+def missing_ideas(text: str, ideas: dict[str, str]) -> str:
+    """Which ideas a written answer lacks, in one sentence; "" when it has them all.
+
+    ideas: a name for each, with the words that show it, as a regular expression. It looks for words, not for sense.
+    """
+    lacking = [name for name, words in ideas.items() if not re.search(words, text, re.IGNORECASE)]
+    return f"Not found yet: {', '.join(lacking)}." if lacking else ""
+
+
 def refusal(action) -> str:
     """What a library says to a call that it refuses: the kind of error and its first line.
 

@@ -80,6 +80,43 @@ def plot_runs(results: Sequence[RunResult], labels: Sequence[str] | None = None,
     return figure
 
 
+def plot_guess(result: RunResult, guess: dict[int, float]) -> tuple[Figure, str]:
+    """The two curves of a run with the learner's guess of the lower one, {step: per cent}, and how good it was in words.
+
+    Raises ValueError for a guess that is no per cent or has no step of the run.
+    """
+    for step, share in guess.items():
+        if not 0 <= share <= 100:
+            raise ValueError(f"The guess for step {step} is {share}; give per cent, 0 to 100.")
+    measured = dict(zip(*result.series("accuracy"), strict=True))
+    steps = [step for step in sorted(guess) if 0 <= step <= result.config.steps]
+    if not steps:
+        raise ValueError(f"The guess has no step from 0 to {result.config.steps}; give some, such as {{10: 90}}.")
+    nearest = {step: min(measured, key=lambda known: abs(known - step)) for step in steps}
+    off = [abs(guess[step] - 100 * measured[nearest[step]]) for step in steps if step]
+    words = (
+        f"{finding(result)}. Your guess was {sum(off) / len(off):.0f} points off on average."
+        if off
+        else finding(result)
+    )
+    figure, (loss, kept) = _two_panels(sharex=True, ratios=(1, 1))
+    loss.plot(*result.series("held_out_loss"), color=COLOURS[0], marker="o", ms=5, lw=2.4)
+    loss.set_ylabel("held-out new-task loss\n(nats per token)")
+    loss.set_ylim(bottom=0)
+    kept.plot(*result.series("accuracy"), color=INK, marker="o", ms=5, lw=2.4, label="measured")
+    kept.plot(
+        steps, [guess[step] / 100 for step in steps], color=COLOURS[1], ls="--", marker="D", ms=6, label="your guess"
+    )
+    kept.set_ylabel("retention\n(probes answered right)")
+    kept.set_ylim(-0.03, 1.05)
+    kept.yaxis.set_major_formatter(PercentFormatter(1))
+    kept.set_xlabel("training step")
+    kept.legend(frameon=False, loc="lower left")
+    figure.suptitle(finding(result), x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
+    _caption(figure, result)
+    return figure, words
+
+
 def finding(result: RunResult) -> str:
     """What the run's two curves say, in one line of measured figures."""
     if result.diverged:

@@ -1,0 +1,66 @@
+"""How far did the weights move? The tuned model against the untouched one, matrix by matrix."""
+
+from __future__ import annotations
+
+import copy
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from transformers import PreTrainedModel
+
+from utils.plots import INK, QUIET
+
+
+def movement(tuned: torch.nn.Module, base: PreTrainedModel) -> dict[str, float]:
+    """For each weight matrix, the size of its change as a share of its own size (Frobenius norms): 0.1 is a tenth.
+
+    tuned: a fine-tuned copy of ``base``, an adapter in it or not; it is left as it is. A LoRA adapter's product counts as
+    part of the matrix beside which it stands. Raises ValueError when the two are not the same model.
+    """
+    if hasattr(tuned, "merge_and_unload"):
+        tuned = copy.deepcopy(tuned).merge_and_unload()
+    before, after = dict(base.named_parameters()), dict(tuned.named_parameters())
+    if before.keys() != after.keys():
+        odd = min(before.keys() ^ after.keys())
+        raise ValueError(f"The two models differ in {odd!r}; compare a model with its own untouched base.")
+    with torch.no_grad():
+        return {name: ((after[name].to(old.device) - old).norm() / old.norm()).item()
+                for name, old in before.items() if old.dim() == 2}  # fmt: skip
+
+
+def plot_movement(runs: dict[str, dict[str, float]], blocks: str = ".h.") -> Figure:
+    """One grid a run, the same colours for all: a row for each block of the network, a column for each matrix in it."""
+    names = [name for name in next(iter(runs.values())) if blocks in name]
+    rows = sorted({int(name.split(blocks)[1].split(".")[0]) for name in names})
+    columns = list(dict.fromkeys(name.split(blocks)[1].split(".", 1)[1].removesuffix(".weight") for name in names))
+    grids = {run: np.array([[100 * moved[_full(names, blocks, row, column)] for column in columns] for row in rows])
+             for run, moved in runs.items()}  # fmt: skip
+    highest = max(grid.max() for grid in grids.values())
+    figure, axes = plt.subplots(
+        1, len(runs), figsize=(8.6, 3.4), layout="constrained", facecolor="white", squeeze=False
+    )
+    plt.close(figure)
+    for ax, (run, grid) in zip(axes[0], grids.items(), strict=True):
+        shown = ax.imshow(grid, cmap="Blues", vmin=0, vmax=highest, aspect="auto")
+        for (i, j), share in np.ndenumerate(grid):
+            ax.text(
+                j,
+                i,
+                f"{share:.0f} %",
+                ha="center",
+                va="center",
+                fontsize=10,
+                color="white" if share > 0.55 * highest else INK,
+            )
+        ax.set_title(f"{run}: {grid.mean():.0f} % on average", fontsize=11, loc="left", color=INK)
+        ax.set_xticks(range(len(columns)), [column.replace(".", "\n") for column in columns], fontsize=9, color=QUIET)
+        ax.set_yticks(range(len(rows)), [f"block {row}" for row in rows], fontsize=9, color=QUIET)
+        ax.spines[:].set_visible(False)
+    figure.colorbar(shown, ax=axes[0].tolist(), label="moved, per cent of its size", shrink=0.9)
+    return figure
+
+
+def _full(names: list[str], blocks: str, row: int, column: str) -> str:
+    return next(name for name in names if name.endswith(f"{blocks}{row}.{column}.weight"))
