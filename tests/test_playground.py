@@ -212,7 +212,11 @@ def test_pins_table_export_and_a_string_for_the_neighbour(play, tmp_path, monkey
     neighbour.text.value = "rank=zero"
     neighbour.wait()
     assert "rank is &#x27;zero&#x27;; it must be a whole number." in neighbour.status.value
-    assert neighbour.text.value == "learning_rate=0.0123;rank=5"
+    assert neighbour.text.value == "rank=zero", "left as it is, to be mended"
+    assert neighbour.session.config.rank == 5
+    neighbour.text.value = " "
+    neighbour.wait()
+    assert "The settings are empty; paste some" in said(neighbour.status)
     neighbour.session.stop()
 
     play.unpin.click()

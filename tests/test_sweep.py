@@ -1,6 +1,7 @@
 """Sweeps: nothing is run twice, an interrupt loses one run at most, and the store says what is wrong with it."""
 
 import json
+import math
 
 import pytest
 
@@ -8,7 +9,8 @@ from utils import sweep as module
 from utils.config import FineTuneConfig
 from utils.finetune import finetune
 from utils.fixes import EXPERIMENTS, STORE
-from utils.sweep import Point, load, means, sweep
+from utils.plots import plot_plane
+from utils.sweep import Point, at_same_learning, load, means, sweep
 
 SHORT = FineTuneConfig(steps=2, evaluate_every=2, batch_size=2)
 
@@ -64,3 +66,20 @@ def test_the_stored_sweep_holds_every_experiment_and_is_true_of_this_machine():
     assert now.learned == pytest.approx(known[config].learned, abs=0.03)
     assert now.forgotten == pytest.approx(known[config].forgotten, abs=6)
     assert json.loads(STORE.read_text())["versions"]["torch"]
+
+
+def test_matched_learning_reads_between_settings_and_never_beyond():
+    points = [
+        Point(SHORT.with_(rank=rank), learned, lost, 3.0, 1.0) for rank, learned, lost in ((1, 0.4, 0), (2, 0.6, 10))
+    ]
+    assert at_same_learning(points, 0.5) == pytest.approx(5) and at_same_learning(points, 0.6) == 10
+    assert math.isnan(at_same_learning(points, 0.7)) and math.isnan(at_same_learning(points, 0.1))
+
+
+def test_the_plane_shows_each_setting_once_with_its_spread():
+    points = [
+        Point(SHORT.with_(rank=rank, seed=seed), 0.5, 10 * rank + seed, 3.0, 1.0) for rank in (1, 2) for seed in (0, 1)
+    ]
+    axes = plot_plane({"a group": points}, "rank", "A title").axes[0]
+    assert [text.get_text() for text in axes.texts] == ["1", "2"]
+    assert [round(y, 1) for y in axes.get_lines()[0].get_ydata()] == [-10.5, -20.5]

@@ -106,14 +106,13 @@ class FineTuneConfig:
             if part == "default":
                 continue
             name, equals, value = part.partition("=")
-            if not equals or name.strip() not in types:
+            name = name.strip().lower()
+            if not equals or name not in types:
                 raise ValueError(f"{part!r} is not a setting; write name=value with one of {', '.join(types)}.")
             try:
-                values[name.strip()] = types[name.strip()](value.strip())
+                values[name] = types[name](value.strip())
             except ValueError:
-                raise ValueError(
-                    f"{name.strip()} is {value.strip()!r}; it must be {_a(types[name.strip()].__name__)}."
-                ) from None
+                raise ValueError(f"{name} is {value.strip()!r}; it must be {_a(types[name].__name__)}.") from None
         return cls(**values)
 
     def to_dict(self) -> dict:

@@ -44,8 +44,15 @@ def main() -> int:
     notebook.cells.append(nbformat.v4.new_code_cell(names + HARVEST))
     try:
         NotebookClient(
-            notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(LESSON.parent)}}
+            notebook,
+            timeout=600,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(LESSON.parent)}},
+            extra_arguments=["--log-level=ERROR"],  # of the kernel: else it warns that it sends without encryption
         ).execute()
+    except KeyboardInterrupt:
+        print("Stopped before the lesson was through; nothing was written.", file=sys.stderr)
+        return 130
     except CellExecutionError as error:
         print(f"Lesson 03 stopped: {error.ename}: {error.evalue}", file=sys.stderr)
         return 1

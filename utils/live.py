@@ -105,7 +105,7 @@ def _base_answers(name: str) -> list[str]:
 
 
 def time_needed(config: FineTuneConfig) -> float:
-    """Seconds that a run will take on this machine, from one timed pass. Loads the model, so it may take seconds."""
+    """Seconds that a run will take on this machine, from timed passes. Loads the model, so it may take seconds."""
     return estimate([config], *base_model(config.model), probes=len(default_probes(config.model)))[0]
 
 

@@ -8,6 +8,7 @@ import io
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -25,7 +26,7 @@ from utils.session_runs import Run, View
 SIZE = (9.0, 5.7)  # inches: 990 x 627 pixels, which fit a notebook cell 900 pixels wide nearly one to one
 DPI = 110
 FAINT = "#9a9a9a"
-CACHED = "#b5b5b5"
+CACHED = "#8c8c8c"
 ENDED = "#a34700"
 LOSS, TRAIN = COLOURS[0], COLOURS[5]
 
@@ -41,8 +42,9 @@ class LiveFigure:
         self._key: object = None
         self._background = None
 
-    def png(self, view: View) -> bytes:
-        """The picture of a view, as PNG."""
+    def png(self, view: View, mark: int | None = None) -> bytes:
+        """The picture of a view, as PNG. ``mark``: a step to point out, where the learner reads the answers."""
+        view = _of_one_model(view)
         key = _what_stays(view)
         if key != self._key:
             self._build(view)
@@ -50,7 +52,7 @@ class LiveFigure:
             self._background = self.canvas.copy_from_bbox(self.figure.bbox)
             self._key = key
         self.canvas.restore_region(self._background)
-        for artist in self._moving(view):
+        for artist in [*self._moving(view), *self._mark(mark)]:
             self.figure.draw_artist(artist)
             if isinstance(artist, Text):  # matplotlib has put it into a list of its own
                 artist.remove()
@@ -96,7 +98,7 @@ class LiveFigure:
         before = [Line2D([], [], color=FAINT, ls=(0, (4, 2)), label="the run before")] if _faint(view) else []
         self.loss.legend(
             handles=[Line2D([], [], color=LOSS, marker="o", ms=4, lw=2.2, label="held out"),
-                     Line2D([], [], color=TRAIN, marker="s", ms=3, ls="--", label="training rows"),
+                     Line2D([], [], color=TRAIN, lw=1.2, marker="s", ms=3.5, mfc="white", ls="--", label="training rows"),
                      *before],
             loc="upper right", fontsize=8.5, frameon=False,
         )  # fmt: skip
@@ -114,11 +116,12 @@ class LiveFigure:
     def _pair(self, run: Run, **look) -> None:
         """One earlier run in both panels: held-out loss and overall retention."""
         label = look.pop("label", "")
+        shift = 9 * _place(run) if label else 0
         for axes, name in ((self.loss, "held_out_loss"), (self.kept, "accuracy")):
             x, y = _series(run, name)
             axes.plot(x, y, **look)
             if label and y:
-                axes.annotate(label, (x[-1], y[-1]), xytext=(5, 0), textcoords="offset points", va="center",
+                axes.annotate(label, (x[-1], y[-1]), xytext=(5 + shift, 0), textcoords="offset points", va="center",
                               fontsize=9, fontweight="bold", color=look["color"])  # fmt: skip
 
     def _band(self, runs: Sequence[Run]) -> None:
@@ -144,7 +147,7 @@ class LiveFigure:
             self.plane.plot(*zip(*best, strict=True), color=LOSS, lw=1.2, ls="--", label="your frontier")
         for run, (x, y) in zip(runs, points, strict=True):
             if run.pin:
-                self.plane.annotate(run.pin, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=10,
+                self.plane.annotate(run.pin, (x, y), xytext=(7 + 10 * _place(run), 5), textcoords="offset points", fontsize=10,
                                     fontweight="bold", color=_pin_colour(run))  # fmt: skip
         self.plane.legend(loc="lower left", fontsize=8, frameon=False)
 
@@ -164,13 +167,20 @@ class LiveFigure:
         busy = len(view.band) > 1 or bool(view.pinned)  # with overlays, the single capabilities step back
         for i, name in enumerate(run.checkpoints[0].retention):
             artists.append(_on(self.kept, _line(*_series(run, name), i, alpha=0.6 if busy else 0.9)))
-        artists.append(_on(self.loss, Line2D(*_series(run, "train_loss"), color=TRAIN, ls="--", marker="s", ms=3)))
         artists.append(_on(self.loss, Line2D(*_series(run, "held_out_loss"), color=LOSS, lw=2.2, marker="o", ms=4)))
+        train = dict(color=TRAIN, ls="--", lw=1.2, marker="s", ms=3.5, mfc="white")  # on top, as the two often meet
+        artists.append(_on(self.loss, Line2D(*_series(run, "train_loss"), **train)))
         artists.append(_on(self.kept, Line2D(*_series(run, "accuracy"), color=INK, lw=2.6, marker="o", ms=4.5)))
         artists.append(_on(self.plane, self._path(run)))
         if run.result is not None and not run.result.diverged:
             artists += self._end(run)
         return artists
+
+    def _mark(self, step: int | None) -> list[Artist]:
+        if step is None:
+            return []
+        look = dict(color=QUIET, lw=1, ls=(0, (2, 2)))
+        return [_on(axes, Line2D([step, step], axes.get_ylim(), **look)) for axes in (self.loss, self.kept)]
 
     def _path(self, run: Run) -> Line2D:
         """The way of the run through the plane, from the untouched model on."""
@@ -182,8 +192,8 @@ class LiveFigure:
     def _guess(self, run: Run) -> list[Artist]:
         y = run.guess / 100
         line = _on(self.kept, Line2D([0, 1.06 * run.config.steps], [y, y], color=COLOURS[3], lw=1.8, ls=":"))
-        label = self.kept.text(0.5 * run.config.steps, y, f"your guess: {run.guess:.0f} %", color="#a0447c", fontsize=9,
-                               va="bottom", ha="center", animated=True)  # fmt: skip
+        label = self.kept.text(0, y - 0.015, f"your guess: {run.guess:.0f} %", color="#a0447c", fontsize=9, va="top",
+                               animated=True, bbox=dict(facecolor="white", edgecolor="none", alpha=0.8, pad=1))  # fmt: skip
         return [line, label]
 
     def _end(self, run: Run) -> list[Artist]:
@@ -207,6 +217,17 @@ def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
         if not best or y > best[-1][1]:
             best.append((x, y))
     return best[::-1]
+
+
+def _of_one_model(view: View) -> View:
+    """Runs of another model have other losses and other probes: they do not belong into this picture."""
+    model = view.config.model
+
+    def own(runs) -> tuple[Run, ...]:
+        return tuple(run for run in runs if run.config.model == model)
+
+    faint = view.faint if view.faint is not None and view.faint.config.model == model else None
+    return replace(view, faint=faint, finished=own(view.finished), pinned=own(view.pinned))
 
 
 def _what_stays(view: View) -> object:
@@ -263,4 +284,9 @@ def _on(axes, artist: Artist) -> Artist:
 
 
 def _pin_colour(run: Run) -> str:
-    return ("#0072B2", "#009E73", "#a0447c", "#8a5a00", "#33668c", "#5b3f8c")[ord(run.pin[0]) % 6]
+    return ("#5b3f8c", "#7a4a00", "#a0447c", "#3d6b1f", "#8c1d1d", "#2f5d73")[_place(run)]
+
+
+def _place(run: Run) -> int:
+    """Which pin it is, 0 to 5: pins stand side by side where their curves end together."""
+    return (ord(run.pin[0]) - ord("A")) % 6

@@ -55,7 +55,8 @@ def status(view: View) -> str:
     if run.state == "failed":
         return f"The run failed. {run.trouble}"
     if view.left > 1 or (view.left and run.state not in ("waiting", "running")):
-        return f"Running the same settings with other seeds: {view.left} to go."
+        now = view.working
+        return f"Running other seeds, {view.left} to go: seed {now.config.seed} is at step {now.step} of {now.config.steps}."
     if run.state == "waiting":
         return "Starting."
     if run.state == "running":

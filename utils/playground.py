@@ -96,7 +96,9 @@ class Playground(Controls):
         name = change["new"]
         if self._quiet or name not in presets.PREDICT:
             return
-        if self._tried(lambda: self.session.put(self._keeping_locks(presets.preset(name, self.session.config.model)))):
+        if self._tried(
+            lambda: self.session.put(self._keeping_locks(presets.preset(name, self.session.config.model)), recall=False)
+        ):
             self.claim.value = paragraph(f"{presets.PREDICT[name]} Mark your guess, then press Run.")
 
     def _guessed(self, change) -> None:
@@ -120,9 +122,9 @@ class Playground(Controls):
             action()
         except (ValueError, OSError) as error:
             self.session.say(str(error))
+            self._sync(keep_text=True)
             return False
-        finally:
-            self._sync()
+        self._sync()
         return True
 
     def _run_again(self) -> None:
@@ -164,19 +166,26 @@ class Playground(Controls):
             self._training.drop(self)
 
     def _estimate(self) -> None:
-        name = self.session.config.model
-        self.session.say(f"Loading {name} to see how long a run takes here ...")
+        config = self.session.config
+        self._say_if_idle(config, f"Loading {config.model} to see how long a run takes here ...")
         try:
-            seconds = time_needed(self.session.config)
+            seconds = time_needed(config)
         except Exception as error:
-            self.session.say(in_one_line(error))
+            self._say_if_idle(config, in_one_line(error))
         else:
-            if not self.session.busy and self.session.config.model == name:
-                self.session.say(f"A run with these settings takes about {seconds:.0f} s here. Press Run.")
+            self._say_if_idle(config, f"A run with these settings takes about {seconds:.0f} s here. Press Run.")
+
+    def _say_if_idle(self, config: FineTuneConfig, words: str) -> None:
+        """An estimate may come late: by then the learner may have gone on."""
+        if self.session.view().shown is None and self.session.config == config:
+            self.session.say(words)
 
     # --- What the learner sees ----------------------------------------------------------------------------
-    def _sync(self) -> None:
-        """Let every control say what the session's settings are, without that counting as a move."""
+    def _sync(self, keep_text: bool = False) -> None:
+        """Let every control say what the session's settings are, without that counting as a move.
+
+        keep_text: leave the pasted string as it is, so that its one wrong letter can be mended.
+        """
         config = self.session.config
         self._quiet = True
         try:
@@ -193,14 +202,15 @@ class Playground(Controls):
             for name in CONTROLS:
                 if getattr(self, name).value != getattr(config, name):
                     getattr(self, name).value = getattr(config, name)
-            self.text.value = str(config)
+            if not keep_text:
+                self.text.value = str(config)
             if (
                 self.preset.value in presets.PREDICT
                 and self._keeping_locks(presets.preset(self.preset.value, config.model)) != config
             ):
                 self.preset.value = self.preset.options[0]
             if self.preset.value not in presets.PREDICT:
-                self.claim.value = paragraph(self.claim_text if config == self.session.start else "")
+                self.claim.value = paragraph("" if self.session.can_undo else self.claim_text)
             for name in ("rank", "scaling"):
                 getattr(self, name).disabled = name in self.session.locked or config.method == "full"
         finally:
@@ -221,13 +231,19 @@ class Playground(Controls):
         key = (view.shown and (id(view.shown.cancelled), view.shown.state.replace("waiting", "running"), len(view.shown.checkpoints),
                view.shown.guess), view.remembered, view.faint and id(view.faint.cancelled), len(view.finished),
                tuple(run.pin for run in view.finished))  # fmt: skip
+        key = (*key, self._marked(view))
         words = live_words.in_words(view)
         with self._pen:
             if key != self._drawn:
-                self._png = self._figure.png(view)
+                self._png = self._figure.png(view, self._marked(view))
                 self.picture.value = picture(self._png, words)
                 self._drawn = key
             self._say(view, words)
+
+    def _marked(self, view: View) -> int | None:
+        """The step whose answers are being read, if it is not the last one."""
+        points = view.shown.checkpoints if view.shown is not None else []
+        return points[self.checkpoint.value].step if self.checkpoint.value < len(points) - 1 else None
 
     def _say(self, view: View, words: str) -> None:
         run = view.shown

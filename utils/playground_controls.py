@@ -26,9 +26,10 @@ NO_GUESS = -1  # a selection cannot be None
 GUESSES = (("no guess", NO_GUESS), *((f"{points} %", points) for points in range(0, 101, 5)))
 CONTROLS = ("learning_rate", "rank", "scaling", "method", "steps", "replay", "examples", "seed", "model")
 STYLE = """<style>
-.course-figure img {width: 100%; height: auto; max-width: 990px; display: block}
+.course-figure, .course-words {overflow-x: auto}
+.course-figure img {width: 100%; height: auto; min-width: 680px; max-width: 990px; display: block}
 body[data-jp-theme-light="false"] .course-figure img, body.vscode-dark .course-figure img, html[theme="dark"] .course-figure img
-{filter: invert(0.91) hue-rotate(180deg)}
+{filter: invert(0.91) hue-rotate(180deg) brightness(1.3)}
 .course-words {line-height: 1.45; max-width: 62em}
 .course-words table {border-collapse: collapse} .course-words td, .course-words th
 {text-align: left !important; padding: 0.2em 0.9em 0.2em 0; white-space: normal; vertical-align: top}
@@ -75,7 +76,9 @@ class Controls:
         self.score = _words()
         self.status, self.verdict, self.picture = _words(), _words(), widgets.HTML()
         self.picture.add_class("course-figure")
-        self.checkpoint = widgets.IntSlider(description="checkpoint", min=0, max=0, layout=wide, style=label)
+        self.checkpoint = widgets.IntSlider(
+            description="checkpoint", min=0, max=0, readout=False, layout=wide, style=label
+        )
         self.answers, self.table, self.described = _words(), _words(), _words()
         self.pin, self.unpin, self.clear, self.export = (
             _button(w) for w in ("Pin this run", "Unpin", "Clear pins", "Export")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -15,6 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from utils.results import RunResult
+
+if TYPE_CHECKING:
+    from utils.config import FineTuneConfig
+    from utils.sweep import Point
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), "-")
@@ -78,6 +83,43 @@ def plot_runs(results: Sequence[RunResult], labels: Sequence[str] | None = None,
     if title:
         figure.suptitle(title, x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
     return figure
+
+
+def plot_plane(groups: dict[str, Sequence[Point]], varied: str, title: str | None = None) -> Figure:
+    """Learning against forgetting: for each group a line through its settings, each the mean over its seeds.
+
+    varied: the field of the settings that differs within a group; its value stands at each point. The bars reach from
+    the lowest to the highest seed. Better is up and right.
+    """
+    figure, axes = plt.subplots(figsize=(8.6, 4.8), layout="constrained", facecolor="white")
+    plt.close(figure)
+    style_axes(axes)
+    for i, (name, points) in enumerate(groups.items()):
+        settings: dict[FineTuneConfig, list[Point]] = {}
+        for point in points:
+            settings.setdefault(point.config.with_(seed=0), []).append(point)
+        x = [100 * sum(p.learned for p in same) / len(same) for same in settings.values()]
+        y = [-sum(p.forgotten for p in same) / len(same) for same in settings.values()]
+        spread = [[at + max(p.forgotten for p in same) for at, same in zip(y, settings.values(), strict=True)],
+                  [-at - min(p.forgotten for p in same) for at, same in zip(y, settings.values(), strict=True)]]  # fmt: skip
+        axes.errorbar(
+            x, y, yerr=spread, color=COLOURS[i], ls=STYLES[i], marker=MARKERS[i], ms=7, lw=1.8, capsize=3, label=name
+        )
+        differs = len({getattr(config, varied) for config in settings}) > 1
+        for config, at_x, at_y in zip(settings, x, y, strict=True) if differs else ():
+            axes.annotate(_short(getattr(config, varied)), (at_x, at_y), xytext=(7, (6, -13, -22)[i % 3]), fontsize=9,
+                          textcoords="offset points", color=COLOURS[i])  # fmt: skip
+    axes.axhline(0, color=QUIET, lw=0.8)
+    axes.set_xlabel("learned: held-out new-task loss fell by (%)")
+    axes.set_ylabel("change of retention (points)")
+    axes.margins(x=0.09, y=0.1)
+    axes.legend(frameon=False, loc="lower left")
+    figure.suptitle(title or "", x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
+    return figure
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def plot_guess(result: RunResult, guess: dict[int, float]) -> tuple[Figure, str]:

@@ -65,23 +65,28 @@ class Session:
                 changes["evaluate_every"] = max(1, -(-changes["steps"] // points))
         self.put(self.config.with_(**changes))
 
-    def put(self, config: FineTuneConfig) -> None:
-        """Take over all settings at once. Raises ValueError when a locked one would change."""
+    def put(self, config: FineTuneConfig, recall: bool = True) -> None:
+        """Take over all settings at once. Raises ValueError when a locked one would change.
+
+        recall: show the run of these settings if there was one; without it nothing is shown that a guess could copy.
+        """
         for name in self.locked:
             if getattr(config, name) != getattr(self.start, name):
                 raise ValueError(f"{name} is locked at {getattr(self.start, name)!r} here; leave it as it is.")
         with self._lock:
             self._notice = ""
-            if config == self.config:
+            if config == self.config and recall:
                 return
             self._undo = [*self._undo, self.config][-UNDO_STEPS:]
             self.config = config
             self._cancel()
-            self._show(self._finished(config), remembered=True)
+            self._show(self._finished(config) if recall else None, remembered=True)
         self.notify()
 
     def paste(self, text: str) -> None:
         """Take over the settings of a neighbour's string. Raises ValueError naming the part that cannot be read."""
+        if not text.strip():
+            raise ValueError("The settings are empty; paste some, or write default.")
         self.put(FineTuneConfig.from_string(text))
 
     def undo(self) -> bool:
@@ -140,8 +145,9 @@ class Session:
         """End the run in flight; its curve stays. False when nothing ran."""
         with self._lock:
             ran = bool(self._active)
-            self._notice = ""
+            others = ran and self._active[0] is not self._shown
             self._cancel()
+            self._notice = "Stopped: the seeds to come were not run." if others else ""
         self.notify()
         return ran
 
@@ -267,6 +273,7 @@ class Session:
                 pinned=tuple(sorted((run for run in finished if run.pin), key=lambda run: run.pin)),
                 band=same,
                 left=len(self._active),
+                working=self._active[0].copy() if self._active else None,
                 pending_guess=self._pending_guess,
                 score=tuple(self._score),
                 notice=self._notice,

@@ -68,6 +68,7 @@ class View:
 
     config: what the controls say. shown: the run of exactly these settings, or None before the first one.
     remembered: it was run before, and is shown from memory. faint: the run that was on show before, whole or cut short.
+    left, working: how many runs are still to be finished, and the one that is on its way.
     finished: every finished run of the session. band: those that differ from ``shown`` by nothing but the seed.
     """
 
@@ -79,6 +80,7 @@ class View:
     pinned: tuple[Run, ...]
     band: tuple[Run, ...]
     left: int
+    working: Run | None
     pending_guess: float | None
     score: tuple[tuple[float, float], ...]
     notice: str

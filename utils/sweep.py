@@ -9,10 +9,12 @@ on this machine, or on a Dask cluster inside ``joblib.parallel_config(backend="d
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
@@ -104,6 +106,19 @@ def save(points: Sequence[Point], store: str | Path, result: RunResult) -> Path:
     rows = [json.dumps(asdict(replace(point, config=None)) | {"config": str(point.config)}) for point in points]
     head = json.dumps({"schema": SCHEMA, "versions": result.versions, "machine": result.machine})
     return write_whole(store, head[:-1] + ', "runs": [\n' + ",\n".join(rows) + "\n]}\n")
+
+
+def at_same_learning(points: Sequence[Point], learned: float) -> float:
+    """Points forgotten where a group of settings has learned just so much, between its settings by a straight line.
+
+    That is what makes two remedies comparable: one that forgets less because it learned less has remedied nothing.
+    NaN where the group never learned so much, or always more: there is nothing to read off.
+    """
+    by_learning = sorted((share, lost) for share, lost, _ in means(points).values())
+    shares, lost = zip(*by_learning, strict=True)
+    if not shares[0] <= learned <= shares[-1]:
+        return math.nan
+    return float(np.interp(learned, shares, lost))
 
 
 def means(points: Sequence[Point]) -> dict[FineTuneConfig, tuple[float, float, float]]:

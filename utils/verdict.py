@@ -31,8 +31,8 @@ class Verdict:
 
     def __str__(self) -> str:
         return (
-            f"lost {self.lost} of {self.probes} probes and gained {self.gained}: "
-            f"a drop of {self.drop:.1f} points, interval {self.low:.1f} to {self.high:.1f}: {self.word}"
+            f"lost {self.lost} of {self.probes} probes and gained {self.gained}, a drop of {self.drop:.1f} points "
+            f"(95 % interval {self.low:.1f} to {self.high:.1f}): {self.word}"
         )
 
 
