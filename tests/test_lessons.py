@@ -4,9 +4,11 @@ That they still run is tested elsewhere: nbval executes each of their cells in t
 """
 
 import copy
+import statistics
 import subprocess
 import sys
 
+import lesson_sizes
 import nbformat
 import pytest
 import store_lessons
@@ -36,13 +38,8 @@ def test_the_first_cell_is_the_same_everywhere_and_works_from_any_folder(tmp_pat
 
 def test_code_cells_are_short():
     """STYLE: half of the cells have at most 4 lines of code, nine in ten at most 12."""
-    lines = []
-    for path in PATHS:
-        for cell in store_lessons.code_cells(store_lessons.read(path)):
-            code = [line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
-            lines.append(len(code))
-    lines.sort()
-    assert lines[len(lines) // 2] <= 4 and lines[int(0.9 * len(lines))] <= 12, lines
+    lines = [n for path in PATHS for n in lesson_sizes.lines_of_code(store_lessons.read(path))]
+    assert statistics.median(lines) <= 4 and lesson_sizes.ninth_tenth(lines) <= 12, sorted(lines)
 
 
 def test_the_readme_shows_what_the_lesson_stored():

@@ -6,7 +6,8 @@ import pytest
 from utils.config import FineTuneConfig
 from utils.finetune import finetune
 from utils.lesson import missing_ideas, refusal, start
-from utils.plots import alt_text, finding, plot_guess, plot_run, plot_runs
+from utils.plots import alt_text, finding, plot_dashboard, plot_dose, plot_guess, plot_run, plot_runs
+from utils.sweep import Point
 from utils.tables import answer_table, capability_table, curve_table, result_answers
 
 
@@ -77,3 +78,15 @@ def test_missing_ideas_are_named():
     ideas = {"a task": "task", "a loss": "worse|lost"}
     assert missing_ideas("Worse at an old TASK.", ideas) == ""
     assert missing_ideas("It is lost.", ideas) == "Not found yet: a task."
+
+
+def test_the_dashboard_hides_the_original_domain_and_the_dose_shows_every_run(run):
+    axes = plot_dashboard(run).axes
+    assert len(axes) == 1 and "retention" not in axes[0].get_ylabel()
+    points = [
+        Point(run.config.with_(learning_rate=rate, seed=seed), 0.5, 10 * rate, 3.0, 1.0)
+        for rate in (1, 0.1)
+        for seed in (0, 1)
+    ]
+    dose = plot_dose(points, "A title").axes[0]
+    assert dose.get_xscale() == "log" and sum(len(line.get_xdata()) for line in dose.get_lines()[1:]) == 4

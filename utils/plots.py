@@ -118,6 +118,51 @@ def plot_plane(groups: dict[str, Sequence[Point]], varied: str, title: str | Non
     return figure
 
 
+def plot_dose(points: Sequence[Point], title: str) -> Figure:
+    """Dose and response: the learning rate, on a logarithmic axis, against the change of retention; every run is a point."""
+    figure, axes = plt.subplots(figsize=(8.6, 3.8), layout="constrained", facecolor="white")
+    plt.close(figure)
+    style_axes(axes)
+    groups: dict[float, list[float]] = {}
+    for point in points:
+        groups.setdefault(point.config.learning_rate, []).append(-point.forgotten)
+    axes.plot(
+        list(groups),
+        [sum(same) / len(same) for same in groups.values()],
+        color=COLOURS[0],
+        lw=2.2,
+        label="mean over seeds",
+    )
+    for rate, same in groups.items():
+        axes.plot([rate] * len(same), same, color=COLOURS[1], ls="none", marker="o", ms=5, mfc="none",
+                  label="one run" if rate == min(groups) else None)  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xticks(list(groups), [f"{rate:g}" for rate in groups])
+    axes.minorticks_off()
+    axes.set_xlabel("learning rate (logarithmic)")
+    axes.set_ylabel("change of retention (points)")
+    axes.legend(frameon=False, loc="lower left")
+    figure.suptitle(title, x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
+    return figure
+
+
+def plot_dashboard(result: RunResult) -> Figure:
+    """What most dashboards show: the new task's losses, and nothing of the original domain."""
+    figure, axes = plt.subplots(figsize=(8.6, 3.2), layout="constrained", facecolor="white")
+    plt.close(figure)
+    style_axes(axes)
+    axes.plot(*result.series("train_loss"), color=COLOURS[5], ls="--", marker="s", ms=4, label="training rows")
+    axes.plot(*result.series("held_out_loss"), color=COLOURS[0], marker="o", ms=5, lw=2.4, label="held-out rows")
+    axes.set_ylabel("new-task loss\n(nats per token)")
+    axes.set_xlabel("training step")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, loc="upper right")
+    figure.suptitle(
+        f"Loss down by {result.learned:.0%}: a success?", x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK
+    )
+    return figure
+
+
 def _short(value: object) -> str:
     return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
