@@ -1,6 +1,6 @@
 """Measure the three runs that the quiz shows as A, B and C: data/quiz-runs/*.json.
 
-    python data/build_quiz_runs.py        # about a minute on two CPU cores
+python data/build_quiz_runs.py        # about a minute on two CPU cores
 """
 
 import sys

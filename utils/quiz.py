@@ -13,14 +13,16 @@ import re
 import ipywidgets as widgets
 
 from utils.playground_controls import paragraph
-from utils.quiz_progress import Progress, default_path
-from utils.quiz_questions import RATINGS, Link, Question, as_text, course_quiz
+from utils.quiz_objectives import course_quiz
+from utils.quiz_progress import Progress, Row, default_path
+from utils.quiz_questions import RATINGS, Link, Question, as_text
 from utils.tables import STYLE as TABLE_STYLE
 
 VIEW = "application/vnd.jupyter.widget-view+json"
-WIDE = widgets.Layout(width="auto", max_width="62em")
 STYLE = """<style>
 .course-quiz .widget-html-content, .course-quiz .widget-html > div {line-height: 1.5; max-width: 62em; white-space: normal}
+.course-quiz, .course-quiz .widget-html-content, .course-quiz .widget-html > div, .course-quiz label, .course-quiz textarea
+{font-size: var(--jp-content-font-size1, 14px)}
 .course-quiz p {margin: 0.3em 0} .course-quiz ul {margin: 0.3em 0; padding-left: 1.3em}
 .course-quiz pre {line-height: 1.35; margin: 0.3em 0; overflow-x: auto}
 .course-quiz a {color: var(--jp-content-link-color, LinkText); text-decoration: underline}
@@ -28,7 +30,8 @@ STYLE = """<style>
 .course-quiz .widget-radio-box {flex: 1 1 auto; width: auto; height: auto; max-width: none; margin: 0}
 .course-quiz .widget-radio-box label {display: block; height: auto; white-space: normal; line-height: 1.5;
 padding: 0.15em 0 0.15em 1.7em; position: relative; overflow: visible}
-.course-quiz .widget-radio-box label input {position: absolute; left: 0; top: 0.35em; margin: 0; float: none}
+.course-quiz .widget-radio-box label input {position: absolute; left: 3px; top: 0.45em; width: 14px; height: 14px; margin: 0;
+float: none}
 .course-quiz input:focus-visible, .course-quiz button:focus-visible, .course-quiz select:focus-visible,
 .course-quiz textarea:focus-visible {outline: 2px solid currentColor; outline-offset: 1px}
 </style>"""
@@ -61,6 +64,11 @@ def score() -> Score:
     return Score(progress())
 
 
+def _wide(width: str = "auto", **more) -> widgets.Layout:
+    """A layout of its own for each widget: one that two widgets shared would hide both."""
+    return widgets.Layout(width=width, max_width="62em", **more)
+
+
 class _Shown:
     """Something with a ``box`` of widgets, and ``markdown()`` for a page that shows none."""
 
@@ -87,7 +95,7 @@ class Quiz(_Shown):
         self.note.value = paragraph(self.progress.trouble, live=True)
 
     def markdown(self) -> str:
-        return "\n\n".join(as_text(question, number) for question, number in self._numbers)
+        return "\n---\n\n".join(as_text(question, number) for question, number in self._numbers)
 
 
 class Card:
@@ -100,33 +108,36 @@ class Card:
         kind, label = question.kind, {"description_width": "0px"}
         shown = [(f"{a}. {_plain(o.text)}", a) for a, o in zip(question.letters, question.options, strict=True)]
         if kind == "choice":
-            self.inputs = [widgets.RadioButtons(options=shown, value=None, layout=WIDE, style=label)]
-        elif kind == "order":
-            self.inputs = [
-                widgets.Dropdown(options=[("choose ...", None), *shown], value=None, description=f"place {i}", layout=WIDE)
-                for i in range(1, len(shown) + 1)
-            ]
+            self.input = widgets.RadioButtons(options=shown, value=None, layout=_wide(), style=label)
+        elif (
+            kind == "order"
+        ):  # typed: on a dropdown, letters and arrows are JupyterLab's shortcuts, and D D deletes the cell
+            self.input = widgets.Text(description="order", placeholder="the letters", continuous_update=False,
+                                      layout=widgets.Layout(width="220px"))  # fmt: skip
         elif kind == "number":
-            self.inputs = [widgets.BoundedFloatText(
+            self.input = widgets.BoundedFloatText(
                 min=-1e6, max=1e6, step=None, continuous_update=False, description="number",
-                layout=widgets.Layout(width="220px"))]  # fmt: skip
+                layout=widgets.Layout(width="220px"))  # fmt: skip
         else:
-            self.inputs = [widgets.Textarea(placeholder="Your own words", rows=4, continuous_update=False,
-                                            layout=widgets.Layout(width="100%", max_width="62em"))]  # fmt: skip
+            self.input = widgets.Textarea(
+                placeholder="Your own words", rows=4, continuous_update=False, layout=_wide("100%")
+            )
         self._touched = False
-        self.inputs[0].observe(self._touch, names="value")
+        self.input.observe(self._touch, names="value")
         self.check = widgets.Button(
             description=f"{'Show a model answer' if kind == 'text' else 'Check answer'} {number}",
             layout=widgets.Layout(width="auto", align_self="flex-start"),
         )
         self.check.on_click(self._checked)
         self.feedback = widgets.HTML()
-        self.rating = widgets.RadioButtons(options=RATINGS, value=None, layout=WIDE, style=label)
+        self.rating = widgets.RadioButtons(options=RATINGS, value=None, layout=_wide(), style=label)
         self.rating.observe(self._rated, names="value")
         unit = widgets.HTML(rich(question.unit))
-        asked = [widgets.HBox([*self.inputs, unit])] if kind == "number" else self.inputs
-        self.head = widgets.HTML(f"<hr><b>Question {number}</b>{rich(question.text)}")
-        self.box = widgets.VBox([self.head, *asked, self.check, self.feedback, self.rating], layout=widgets.Layout(margin="0 0 1em 0"))
+        asked = widgets.HBox([self.input, unit]) if kind == "number" else self.input
+        steps = "".join(f"<li>{rich(words, block=False)}</li>" for words, _ in shown if kind == "order")
+        self.head = widgets.HTML(f"<hr><b>Question {number}</b>{rich(question.text)}<ul>{steps}</ul>")
+        self.box = widgets.VBox([self.head, asked, self.check, self.feedback, self.rating],
+                                layout=widgets.Layout(margin="0 0 1em 0"))  # fmt: skip
         progress.listeners.add(self)
         self.refresh()
 
@@ -144,33 +155,34 @@ class Card:
         self.feedback.value = "" if saved is None else self._said(saved)
 
     def _move_to(self, saved) -> None:
-        kind = self.question.kind
-        if kind == "number":
-            self.inputs[0].value, self._touched = saved or 0.0, saved is not None
-        elif kind == "text":
-            self.inputs[0].value = saved["text"] if saved else ""
+        if self.question.kind == "number":
+            self.input.value, self._touched = saved or 0.0, saved is not None
+        elif self.question.kind == "text":
+            self.input.value = saved["text"] if saved else ""
             self.rating.value = saved["rating"] if saved else None
         else:
-            for control, letter in zip(self.inputs, saved or [None] * len(self.inputs), strict=True):
-                control.value = letter
+            self.input.value = saved or ("" if self.question.kind == "order" else None)
 
     def _touch(self, change) -> None:
         self._touched = self._touched or not self._following
 
     def _answer(self) -> object:
-        """What the widgets say, or None while they say nothing whole."""
-        values = [control.value for control in self.inputs]
+        """What the widgets say, whole or not."""
+        said = self.input.value
         if self.question.kind == "number":
-            return values[0] if self._touched else None
+            return said if self._touched else None
+        if self.question.kind == "order":
+            return re.sub("[^A-Z]", "", said.upper())
         if self.question.kind == "text":
-            same = isinstance(self._shown, dict) and self._shown["text"] == values[0]
-            return {"text": values[0], "rating": self.rating.value if same else None} if values[0].strip() else None
-        return "".join(values) if None not in values and len(set(values)) == len(values) else None
+            same = isinstance(self._shown, dict) and self._shown["text"] == said
+            return {"text": said, "rating": self.rating.value if same else None}
+        return said
 
     def _checked(self, _button) -> None:
         answer = self._answer()
-        if answer is None:
-            wanted = {"choice": "Choose an answer first.", "order": "Give every place a step, and each step one place.",
+        if not self.question.accepts(answer):
+            wanted = {"choice": "Choose an answer first.",
+                      "order": f"Write each of the letters {', '.join(self.question.letters)} once, in your order.",
                       "number": "Type a number first.", "text": "Write your own answer first."}  # fmt: skip
             self.feedback.value = paragraph(wanted[self.question.kind], live=True)
             return
@@ -195,7 +207,7 @@ class Score(_Shown):
     def __init__(self, progress: Progress) -> None:
         self.progress, self._sure = progress, False
         self.table, self.note = widgets.HTML(), widgets.HTML()
-        self.reset = widgets.Button(layout=widgets.Layout(width="auto"))
+        self.reset = widgets.Button(layout=widgets.Layout(width="auto", align_self="flex-start"))
         self.reset.on_click(self._reset)
         self.box = widgets.VBox([widgets.HTML(STYLE + TABLE_STYLE), self.table, self.reset, self.note])
         self.box.add_class("course-quiz")
@@ -208,13 +220,16 @@ class Score(_Shown):
         rows = self.progress.score()
         points, total = sum(row.points for row in rows), sum(row.questions for row in rows)
         body = "".join(
-            f"<tr><td>{html.escape(row.objective.text)}</td><td>{row.points:g} of {row.questions}"
-            f"{'' if row.answered else ', not answered'}</td><td>{link(row.objective.taught)}{_practice(row.objective)}</td></tr>"
+            f"<tr><td>{html.escape(row.objective.text)}</td><td>{_counted(row)}</td>"
+            f"<td>{link(row.objective.taught)}{_practice(row.objective)}</td></tr>"
             for row in rows
         )  # fmt: skip
         self.table.value = (f'<table class="course-table"><tr><th>you can</th><th>score</th><th>to read again</th></tr>{body}'
                             f"<tr><td><b>all</b></td><td><b>{points:g} of {total}</b></td><td></td></tr></table>")  # fmt: skip
-        said = self.progress.trouble or f"{sum(row.answered for row in rows)} of {total} answered. Saved in {self.progress.path}."
+        said = (
+            self.progress.trouble
+            or f"{sum(row.answered for row in rows)} of {total} answered. Saved in {self.progress.path}."
+        )
         self.note.value = paragraph(said, live=True)
 
     def _reset(self, _button) -> None:
@@ -230,8 +245,21 @@ class Score(_Shown):
             f"| {o.text} | {', '.join(str(numbers[q]) for q in o.questions)} | [{o.taught}]({o.taught.lesson}) |"
             for o in self.progress.objectives.values()
         ]
-        head = ["On paper: count your right answers in each row.", "", "| you can | questions | to read again |", "|---|---|---|"]
+        head = [
+            "On paper: count your right answers in each row.",
+            "",
+            "| you can | questions | to read again |",
+            "|---|---|---|",
+        ]
         return "\n".join([*head, *rows])
+
+
+def _counted(row: Row) -> str:
+    if not row.answered:
+        return "not answered"
+    return f"{row.points:g} of {row.questions}" + f", {row.questions - row.answered} open" * (
+        row.answered < row.questions
+    )
 
 
 def _practice(objective) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from platformdirs import user_state_path
 
-from utils.quiz_questions import Objective, Question
+from utils.quiz_objectives import Objective
+from utils.quiz_questions import Question
 from utils.results import write_whole
 
 SCHEMA = 1

@@ -1,6 +1,6 @@
 """The quiz's questions: read from ``lessons/quiz.json``, checked on the way in, marked, and put into words.
 
-No widget here: ``quiz`` shows them, ``quiz_progress`` remembers the answers.
+No widget here: ``quiz`` shows them, ``quiz_progress`` remembers the answers, ``quiz_objectives`` says what each is for.
 """
 
 from __future__ import annotations
@@ -8,12 +8,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 
-LESSONS = Path(__file__).resolve().parent.parent / "lessons"
 KINDS = ("choice", "number", "order", "text")
 RATINGS = ("I had all of it", "I had part of it", "I did not have it yet")
 POINTS = (1.0, 0.5, 0.0)  # for the ratings, in their order
@@ -36,7 +33,9 @@ class Link:
     section: str = ""
 
     def __str__(self) -> str:
-        part = f", part {self.section}" if re.match(r"\d", self.section) else f", {self.section}" if self.section else ""
+        part = (
+            f", part {self.section}" if re.match(r"\d", self.section) else f", {self.section}" if self.section else ""
+        )
         return f"Lesson {int(self.lesson[:2])}{part}"
 
 
@@ -87,7 +86,7 @@ class Question:
         if self.kind == "order":
             return isinstance(answer, str) and sorted(answer) == list(self.letters)
         if self.kind == "number":
-            return isinstance(answer, (int, float)) and not isinstance(answer, bool) and math.isfinite(answer)
+            return isinstance(answer, (int, float)) and not isinstance(answer, bool) and abs(answer) < 1e9  # no NaN
         return (isinstance(answer, dict) and isinstance(answer.get("text"), str) and bool(answer["text"].strip())
                 and answer.get("rating") in (None, *RATINGS))  # fmt: skip
 
@@ -110,12 +109,15 @@ class Question:
         if self.kind == "order":
             wrong = [i + 1 for i, (mine, true) in enumerate(zip(answer, self.answer, strict=True)) if mine != true]
             places = ", ".join(map(str, wrong))
-            return ("Right, all of them." if right else f"Not yet. Look again at place {places}."), self.reasons()
+            return ("Right, all of them." if right else f"Not right at place {places}."), self.reasons()
         if self.kind == "number":
             slip = next((why for value, why in self.slips if abs(answer - value) <= self.tolerance + 1e-9), "")
             head = f"{answer:g} is right." if right else f"{answer:g} is not right; it is {self.answer:g} {self.unit}."
             return head.replace(" .", "."), tuple(filter(None, (not right and slip, self.why)))
-        return "Compare yours with this one, point by point, and rate it.", (f"**A model answer.** {self.answer}", *self.reasons())
+        return "Compare yours with this one, point by point, and rate it.", (
+            f"**A model answer.** {self.answer}",
+            *self.reasons(),
+        )
 
     def reasons(self) -> tuple[str, ...]:
         """Why each option is right or wrong; why each step has its place; what a good text holds; why that number."""
@@ -124,7 +126,9 @@ class Question:
             return tuple(f"**{letter}, {'right' if o.right else 'wrong'}.** {o.why}" for letter, o in pairs)
         if self.kind == "order":
             steps = [self.options[self.letters.index(letter)] for letter in self.answer]
-            return tuple(f"**{i}. {letter}.** {o.why}" for i, (letter, o) in enumerate(zip(self.answer, steps, strict=True), 1))
+            return tuple(
+                f"**{i}. {letter}.** {o.why}" for i, (letter, o) in enumerate(zip(self.answer, steps, strict=True), 1)
+            )
         if self.kind == "text":
             return tuple(f"**Point {i}.** {point}" for i, point in enumerate(self.checklist, 1))
         return (self.why,)
@@ -133,7 +137,9 @@ class Question:
 def as_text(question: Question, number: int | None = None) -> str:
     """The whole question as Markdown, to take on paper: its options, and its answer folded away."""
     lines = [f"**Question {number or question.id}.** {question.text}"] + [""] * bool(question.options)
-    lines += [f"- **{letter}.** {option.text}" for letter, option in zip(question.letters, question.options, strict=True)]
+    lines += [
+        f"- **{letter}.** {option.text}" for letter, option in zip(question.letters, question.options, strict=True)
+    ]
     if question.kind == "order":
         lines += ["", "Write the letters in the right order."]
     if question.kind == "number":
@@ -144,18 +150,29 @@ def as_text(question: Question, number: int | None = None) -> str:
         "choice": lambda: f"**{question.right_letter}.**", "order": lambda: f"**{', '.join(question.answer)}.**",
         "number": lambda: f"**{question.answer:g} {question.unit}**".replace(" **", "**"), "text": lambda: question.answer,
     }[question.kind]()  # fmt: skip
-    lines += ["", "<details><summary>Answer</summary>", "", answer, "", *(f"- {reason}" for reason in question.reasons())]
+    lines += [
+        "",
+        "<details><summary>Answer</summary>",
+        "",
+        answer,
+        "",
+        *(f"- {reason}" for reason in question.reasons()),
+    ]
     link = f"See [{question.link}]({question.link.lesson})."
-    return "\n".join([*lines, "", link, "", "</details>"])
+    return "\n".join([*lines, "", link, "", "</details>", ""])
 
 
 # --- Reading and checking --------------------------------------------------------------------------------------
 def read_questions(path: str | Path) -> dict[str, Question]:
     """The questions of a JSON file, by id, in their order. Raises QuizError naming the question and the fault."""
     questions: dict[str, Question] = {}
-    for number, row in enumerate(_rows(path), 1):
+    for number, row in enumerate(rows_of(path), 1):
         name = row.get("id") if isinstance(row, dict) else None
-        where = f"Question {name!r}" if isinstance(name, str) and name.strip() else f"Question {number} of {Path(path).name}"
+        where = (
+            f"Question {name!r}"
+            if isinstance(name, str) and name.strip()
+            else f"Question {number} of {Path(path).name}"
+        )
         if not isinstance(row, dict):
             raise QuizError(f"{where} is not an object; write {{...}}.")
         try:
@@ -176,33 +193,35 @@ def _question(row: dict) -> Question:
     unknown = sorted(set(row) - {"id", "objective", "kind", "text", "link", *_FIELDS[kind]})
     if unknown:
         raise ValueError(f"{unknown[0]!r} is no part of a {kind} question; remove it")
-    options = tuple(Option(_text(o, "text", "option "), _text(o, "why", "option "), o.get("right", False) is True)
-                    for o in _list(row, "options", kind in ("choice", "order")))  # fmt: skip
-    made = dict(id=_text(row, "id"), objective=_text(row, "objective"), kind=kind, text=_text(row, "text"),
-                link=_link(row["link"]), options=options)  # fmt: skip
+    options = tuple(Option(read_text(o, "text", "option "), read_text(o, "why", "option "), o.get("right", False) is True)
+                    for o in read_list(row, "options", kind in ("choice", "order")))  # fmt: skip
+    made = dict(id=read_text(row, "id"), objective=read_text(row, "objective"), kind=kind, text=read_text(row, "text"),
+                link=read_link(row["link"]), options=options)  # fmt: skip
     if options and not 2 <= len(options) <= len(LETTERS):
         raise ValueError(f"it has {len(options)} options; give 2 to {len(LETTERS)}")
     if len({option.text for option in options}) < len(options):
         raise ValueError("two of its options are the same; change one")
     if kind == "choice" and sum(option.right for option in options) != 1:
         raise ValueError(f"{sum(o.right for o in options)} of its options are right; mark exactly one")
-    if kind == "order" and sorted(_text(row, "answer")) != list(LETTERS[: len(options)]):
+    if kind == "order" and sorted(read_text(row, "answer")) != list(LETTERS[: len(options)]):
         raise ValueError(f"its answer {row['answer']!r} does not name each of {LETTERS[: len(options)]} once")
     if kind == "number":
-        made |= dict(tolerance=_number(row, "tolerance"), unit=row.get("unit", ""), why=_text(row, "why"))
-        made["slips"] = tuple((_number(slip, "value"), _text(slip, "why", "slip ")) for slip in row.get("slips", ()))
+        made |= dict(tolerance=_number(row, "tolerance"), unit=row.get("unit", ""), why=read_text(row, "why"))
+        made["slips"] = tuple(
+            (_number(slip, "value"), read_text(slip, "why", "slip ")) for slip in row.get("slips", ())
+        )
         if made["tolerance"] < 0:
             raise ValueError("its tolerance is below 0; give 0 or more")
         if any(abs(value - _number(row, "answer")) <= made["tolerance"] for value, _ in made["slips"]):
             raise ValueError("one of its slips counts as right; move it, or narrow the tolerance")
     if kind == "text":
-        made["checklist"] = tuple(_list(row, "checklist", True))
+        made["checklist"] = tuple(read_list(row, "checklist", True))
     if kind != "choice":
-        made["answer"] = _number(row, "answer") if kind == "number" else _text(row, "answer")
+        made["answer"] = _number(row, "answer") if kind == "number" else read_text(row, "answer")
     return Question(**made)
 
 
-def _text(row: dict, key: str, of: str = "") -> str:
+def read_text(row: dict, key: str, of: str = "") -> str:
     if not isinstance(row[key], str) or not row[key].strip():
         raise ValueError(f"its {of}{key} is {row[key]!r}; write some text")
     return row[key]
@@ -214,20 +233,21 @@ def _number(row: dict, key: str) -> float:
     return float(row[key])
 
 
-def _list(row: dict, key: str, needed: bool) -> list:
+def read_list(row: dict, key: str, needed: bool) -> list:
     if needed and (not isinstance(row[key], list) or not row[key]):
         raise ValueError(f"its {key} is {row[key]!r}; give a list")
     return row[key] if needed else []
 
 
-def _link(row: dict) -> Link:
-    lesson = _text(row, "lesson", "link's ")
+def read_link(row: dict) -> Link:
+    lesson = read_text(row, "lesson", "link's ")
     if not re.fullmatch(r"\d\d_\w+\.ipynb", lesson):
         raise ValueError(f"its link's lesson is {lesson!r}; name a notebook of lessons/, such as 04_playground.ipynb")
     return Link(lesson, row.get("section", ""))
 
 
-def _rows(path: str | Path) -> list:
+def rows_of(path: str | Path) -> list:
+    """The list in a JSON file. Raises QuizError naming the file."""
     try:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -235,50 +255,3 @@ def _rows(path: str | Path) -> list:
     if not isinstance(rows, list):
         raise QuizError(f"{path} is JSON but no list; write [{{...}}, ...].")
     return rows
-
-
-# --- Objectives ------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Objective:
-    """What a learner can do after the course: where it is taught, practised (lesson and cell id) and asked."""
-
-    id: str
-    text: str
-    taught: Link
-    exercise: tuple[str, str] | None = None
-    questions: tuple[str, ...] = field(default=())
-
-
-def read_objectives(path: str | Path, questions: Iterable[Question]) -> dict[str, Objective]:
-    """The course's objectives, by id. Raises QuizError unless questions and objectives name each other, completely."""
-    objectives: dict[str, Objective] = {}
-    questions = {question.id: question for question in questions}
-    for row in _rows(path):
-        name = row.get("id") if isinstance(row, dict) else row
-        try:
-            exercise = row.get("exercise")
-            made = Objective(_text(row, "id"), _text(row, "text"), _link(row["taught"]),
-                             (exercise["lesson"], exercise["cell"]) if exercise else None,
-                             tuple(_list(row, "questions", True)))  # fmt: skip
-        except (AttributeError, KeyError, TypeError, ValueError) as fault:
-            said = f"it has no {fault}" if isinstance(fault, KeyError) else str(fault)
-            raise QuizError(f"Objective {name!r}: {said}.") from None
-        if made.id in objectives:
-            raise QuizError(f"Objective {name!r}: its id is taken by an earlier one; choose another.")
-        for question in made.questions:
-            if question not in questions:
-                raise QuizError(f"Objective {name!r}: there is no question {question!r}.")
-            if questions[question].objective != made.id:
-                raise QuizError(f"Objective {name!r}: question {question!r} says {questions[question].objective!r}.")
-        objectives[made.id] = made
-    for question in questions.values():
-        if question.objective not in objectives or question.id not in objectives[question.objective].questions:
-            raise QuizError(f"Question {question.id!r}: objective {question.objective!r} does not list it.")
-    return objectives
-
-
-@lru_cache(maxsize=1)
-def course_quiz() -> tuple[dict[str, Question], dict[str, Objective]]:
-    """The questions and the objectives of this course."""
-    questions = read_questions(LESSONS / "quiz.json")
-    return questions, read_objectives(LESSONS / "objectives.json", questions.values())
