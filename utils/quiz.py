@@ -25,6 +25,7 @@ STYLE = """<style>
 {font-size: var(--jp-content-font-size1, 14px)}
 .course-quiz p {margin: 0.3em 0} .course-quiz ul {margin: 0.3em 0; padding-left: 1.3em}
 .course-quiz pre {line-height: 1.35; margin: 0.3em 0; overflow-x: auto}
+.course-quiz td:nth-child(2) {white-space: nowrap !important}
 .course-quiz a {color: var(--jp-content-link-color, LinkText); text-decoration: underline}
 .course-quiz .widget-radio {width: auto; height: auto; max-width: 62em}
 .course-quiz .widget-radio-box {flex: 1 1 auto; width: auto; height: auto; max-width: none; margin: 0}
