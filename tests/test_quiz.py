@@ -91,6 +91,10 @@ def test_a_known_slip_is_named():
     card.input.value = 3
     card.check.click()
     assert "r / alpha" not in said(card.feedback)
+    card = quiz("half-drop").cards["half-drop"]
+    card.input.value = 22  # within the tolerance of two slips: the nearer one counts
+    card.check.click()
+    assert "half of the answers" in said(card.feedback) and "half of the steps" not in said(card.feedback)
 
 
 def test_nothing_is_marked_before_it_is_answered(state):
@@ -128,6 +132,16 @@ def test_a_text_is_rated_by_its_writer_and_a_new_text_anew():
     card.input.value = "More."
     card.check.click()
     assert card.rating.value is None and rows()["during"] == (0, 1, 2)
+    card.input.value = "More, and better."
+    card.rating.value = RATINGS[0]
+    assert card.input.value == "More, and better." and rows()["during"] == (1, 1, 2), "nothing typed is lost"
+
+
+def test_controls_have_names_of_their_own():
+    page = quiz()
+    names = [card.check.description for card in page.cards.values()]
+    names += [card.input.description for card in page.cards.values() if card.question.kind in ("number", "order")]
+    assert len(set(names)) == len(names) and all(names)
 
 
 # --- Score, restart, reset --------------------------------------------------------------------------------------

@@ -120,6 +120,17 @@ def test_jupyterlab(browser, lesson, tmp_path):  # noqa: F811 - the fixture
         assert page.locator(".course-quiz input[type=radio]").first.is_checked()
         look(page, "quiz-2-restarted")
 
+        page.get_by_role("menuitem", name="Settings", exact=True).click()
+        time.sleep(0.5)
+        page.get_by_text("Theme", exact=True).first.hover()
+        time.sleep(0.7)
+        page.get_by_text("JupyterLab Dark", exact=True).first.click()
+        time.sleep(1.5)
+        shade = "e => getComputedStyle(e).color.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0)"
+        for part in (".course-quiz label", ".course-quiz p", ".course-quiz a"):
+            assert page.locator(part).first.evaluate(shade) > 380, f"{part} is dark on dark"
+        look(page, "quiz-3-dark")
+
         page.get_by_role("button", name="Reset", exact=True).click()
         page.get_by_role("button", name="Yes, delete my answers", exact=True).click()
         says(page, "0 of 28 answered.")

@@ -110,14 +110,13 @@ class Card:
         shown = [(f"{a}. {_plain(o.text)}", a) for a, o in zip(question.letters, question.options, strict=True)]
         if kind == "choice":
             self.input = widgets.RadioButtons(options=shown, value=None, layout=_wide(), style=label)
-        elif (
-            kind == "order"
-        ):  # typed: on a dropdown, letters and arrows are JupyterLab's shortcuts, and D D deletes the cell
-            self.input = widgets.Text(description="order", placeholder="the letters", continuous_update=False,
+        elif kind == "order":
+            # Typed, not chosen: on a dropdown, letters and arrows are JupyterLab's own shortcuts, and D D deletes the cell.
+            self.input = widgets.Text(description=f"answer {number}", placeholder="the letters", continuous_update=False,
                                       layout=widgets.Layout(width="220px"))  # fmt: skip
         elif kind == "number":
             self.input = widgets.BoundedFloatText(
-                min=-1e6, max=1e6, step=None, continuous_update=False, description="number",
+                min=-1e6, max=1e6, step=None, continuous_update=False, description=f"answer {number}",
                 layout=widgets.Layout(width="220px"))  # fmt: skip
         else:
             self.input = widgets.Textarea(
@@ -192,7 +191,8 @@ class Card:
 
     def _rated(self, change) -> None:
         if not self._following and change["new"] is not None and isinstance(self._shown, dict):
-            self.progress.put(self.question.id, {"text": self._shown["text"], "rating": change["new"]})
+            text = self.input.value if self.input.value.strip() else self._shown["text"]
+            self.progress.put(self.question.id, {"text": text, "rating": change["new"]})
 
     def _said(self, answer) -> str:
         head, lines = self.question.comment(answer)

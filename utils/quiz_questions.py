@@ -111,7 +111,8 @@ class Question:
             places = ", ".join(map(str, wrong))
             return ("Right, all of them." if right else f"Not right at place {places}."), self.reasons()
         if self.kind == "number":
-            slip = next((why for value, why in self.slips if abs(answer - value) <= self.tolerance + 1e-9), "")
+            near, slip = min(((abs(answer - value), why) for value, why in self.slips), default=(math.inf, ""))
+            slip = slip if near <= self.tolerance + 1e-9 else ""
             head = f"{answer:g} is right." if right else f"{answer:g} is not right; it is {self.answer:g} {self.unit}."
             return head.replace(" .", "."), tuple(filter(None, (not right and slip, self.why)))
         return "Compare yours with this one, point by point, and rate it.", (
