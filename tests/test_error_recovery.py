@@ -20,7 +20,7 @@ def test_each_part_raises_an_error_and_mends_it():
     kinds = ("about", "error", "read", "mend")
     names = {kind: [i.removeprefix(f"{kind}-") for i in CELLS if i.startswith(f"{kind}-")] for kind in kinds}
     assert names["about"] == names["error"] == names["read"] == names["mend"]
-    assert PARTS == [str(number) for number in range(1, len(names["error"]) + 1)]
+    assert [str(number) for number in range(1, len(names["error"]) + 1)] == PARTS
     for name, number in zip(names["error"], PARTS, strict=True):
         assert CELLS[f"about-{name}"].startswith(f"## {number}. ") and "redict" in CELLS[f"about-{name}"]
         assert "**Cause:**" in CELLS[f"read-{name}"], name
