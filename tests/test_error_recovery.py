@@ -22,7 +22,7 @@ def test_each_part_raises_an_error_and_mends_it():
     assert names["about"] == names["error"] == names["read"] == names["mend"]
     assert [str(number) for number in range(1, len(names["error"]) + 1)] == PARTS
     for name, number in zip(names["error"], PARTS, strict=True):
-        assert CELLS[f"about-{name}"].startswith(f"## {number}. ") and "redict" in CELLS[f"about-{name}"]
+        assert CELLS[f"about-{name}"].startswith(f"## {number}. ") and "**predict" in CELLS[f"about-{name}"].lower()
         assert "**Cause:**" in CELLS[f"read-{name}"], name
         checks = "assert" in CELLS[f"mend-{name}"] or 'filterwarnings("error"' in CELLS[f"mend-{name}"]
         assert checks, f"mend-{name} does not check itself"
