@@ -164,16 +164,23 @@ def drive(page, where: str) -> None:
     look(page, f"{where}-4-pasted")
 
     page.get_by_role("button", name="Reset", exact=True).focus()  # from here on, the keyboard alone
-    tab_to(page, "noUi-handle")
-    tab_to(page, "noUi-handle")  # past the learning rate
-    page.keyboard.press("ArrowRight")
-    wait_for(page, rf"lr {rate:g}, r=64 .*New-task loss fell")
+    if where == "notebook":  # which takes the arrow keys for itself: the number beside the slider can be typed
+        tab_to(page, "widget-readout")
+        page.keyboard.press("Control+a")
+        page.keyboard.type("2e-3")
+        page.keyboard.press("Enter")
+        wait_for(page, r"lr 0\.002, r=32 .*New-task loss fell")
+    else:
+        tab_to(page, "noUi-handle")
+        tab_to(page, "noUi-handle")  # past the learning rate
+        page.keyboard.press("ArrowRight")
+        wait_for(page, rf"lr {rate:g}, r=64 .*New-task loss fell")
     for _ in range(12):
         page.keyboard.press("Shift+Tab")
         if page.evaluate("document.activeElement.textContent") == "Undo":
             break
     page.keyboard.press("Enter")
-    wait_for(page, r"r=32 .*\(remembered\)")
+    wait_for(page, rf"lr {rate:g}, r=32 .*\(remembered\)")
     page.locator(".course-words [role=status]", has_text="Remembered").wait_for(timeout=20_000)
 
 
