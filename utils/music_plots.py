@@ -15,50 +15,58 @@ from utils.music import Note, accuracy, align, is_right, note_name, parse, sente
 from utils.plots import COLOURS, INK, MARKERS, QUIET, STYLES, style_axes
 
 RIGHT, WRONG = COLOURS[0], COLOURS[1]
-NATURALS = (0, 2, 4, 5, 7, 9, 11)
-THICK = 0.84  # of a semitone: neighbours do not touch
+THICK = 0.9  # of a semitone: neighbours do not touch
 
 
-def piano_roll(piece: str, score: str, takes: Mapping[str, str], title: str | None = None) -> Figure:
-    """One row a take, time in beats to the right, pitch upwards. Melodies are in ABC.
+def piano_roll(piece: str, score: str, takes: Mapping[str, str] | None = None, title: str | None = None) -> Figure:
+    """One row a take, time in beats to the right, pitch upwards; without takes, the score alone. Melodies are in ABC.
 
     Right notes are filled. Wrong ones have another colour, a hatch and a cross; what the score asked for in their place
     is outlined. A question mark stands where something was written that is no note.
     """
     notes = parse(score)
-    played = {name: parse(take) for name, take in takes.items()}
+    played = {name: parse(take) for name, take in takes.items()} if takes else {"": notes}
     everything = [note for melody in (notes, *played.values()) for note in melody]
     pitches = [note.pitch for note in everything if note.pitch is not None] or [60, 72]
+    low, high = min(pitches), max(pitches)
+    tall = 1.15 + 0.045 * min(high - low, 24)  # inches a row: a wide range needs room
     figure, rows = plt.subplots(
-        len(played), 1, figsize=(8.6, 0.9 + 1.45 * len(played)), sharex=True, sharey=True, squeeze=False,
+        len(played), 1, figsize=(8.6, 1.1 + tall * len(played)), sharex=True, sharey=True, squeeze=False,
         layout="constrained", facecolor="white",
     )  # fmt: skip
     plt.close(figure)  # shown where it is returned, not a second time by the notebook's own flush
-    low, high = min(pitches), max(pitches)
     for axes, (name, melody) in zip(rows[:, 0], played.items(), strict=True):
         _draw(axes, notes, melody, low - 1)
         style_axes(axes)
-        axes.set_title(f"{name}: {sentence(notes, melody)}", loc="left", fontsize=10.5, color=INK)
+        axes.tick_params(axis="y", labelsize=9)
+        axes.set_ylabel("note")
+        if takes:
+            axes.set_title(f"{name}: {sentence(notes, melody)}", loc="left", fontsize=10.5, color=INK)
     axes.set_ylim(low - 1.8, high + 1)
-    axes.set_xlim(-0.15, max(note.start + note.beats for note in everything) + 0.15 if everything else 4)
-    few = [p for p in range(low, high + 1) if p % 12 in (NATURALS if high - low <= 10 else (0, 4, 7))]
-    axes.set_yticks(few or [low], [note_name(p) for p in few or [low]], fontsize=9)
+    axes.set_xlim(-0.15, max([note.start + note.beats for note in everything], default=4) + 0.15)
+    axes.set_yticks(_ticks(low, high), [note_name(pitch) for pitch in _ticks(low, high)])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
-    axes.set_xlabel("time (beats)")
-    figure.supylabel("note (C4 is middle C)", fontsize=11, color=INK)
-    figure.legend(handles=_key(), frameon=False, loc="outside lower center", ncols=3)
-    words = title or roll_finding(piece, score, takes)
+    axes.set_xlabel("time (beats); C4 is middle C")
+    if takes:
+        figure.legend(handles=_key(), frameon=False, loc="outside lower center", ncols=3)
+    words = title or roll_finding(piece, score, takes or {})
     figure.suptitle(words, x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
     return figure
 
 
+def _ticks(low: int, high: int) -> list[int]:
+    """Pitches to name: every other white key or so, so that the names do not touch."""
+    white = (0, 2, 4, 7, 9) if high - low <= 10 else (0, 4, 7)
+    return [pitch for pitch in range(low, high + 1) if pitch % 12 in white] or [low]
+
+
 def roll_finding(piece: str, score: str, takes: Mapping[str, str]) -> str:
     """The title: the first take against the last, in note accuracy."""
-    shares = [accuracy(parse(score), parse(take)) for take in takes.values()]
-    first, *_, last = list(takes)[0], *takes
-    if len(shares) == 1:
-        return f"{piece}: note accuracy {shares[0]:.0%}"
-    return f"{piece}: note accuracy {shares[0]:.0%} at {first}, {shares[-1]:.0%} at {last}"
+    names = list(takes)
+    shares = [
+        f"{accuracy(parse(score), parse(takes[name])):.0%} at {name}" for name in dict.fromkeys(names[:1] + names[-1:])
+    ]
+    return f"{piece}: note accuracy {', '.join(shares)}" if shares else f"{piece}, as it is written"
 
 
 def _draw(axes: Axes, score: Sequence[Note], played: Sequence[Note], floor: float) -> None:
@@ -92,35 +100,39 @@ def _key() -> list[Patch | Line2D]:
     ]
 
 
-def plot_accuracy(runs: Mapping[str, Mapping[int, Sequence[float]]], pieces: Sequence[str], title: str) -> Figure:
-    """Note accuracy over training, one panel a run: each piece thin, their mean thick. The first two pieces are named.
+def plot_accuracy(
+    runs: Mapping[str, Mapping[int, Sequence[float]]], pieces: Sequence[str], named: Sequence[str], title: str
+) -> Figure:
+    """Note accuracy over training, one panel a run: each piece thin, their mean thick, those in ``named`` by name.
 
     runs: name of the run -> step -> note accuracy of each piece, 0 to 1, in the order of ``pieces``.
     """
     figure, panels = plt.subplots(
-        1, len(runs), figsize=(8.6, 3.9), sharey=True, squeeze=False, layout="constrained", facecolor="white"
+        1, len(runs), figsize=(8.6, 3.8), sharey=True, squeeze=False, layout="constrained", facecolor="white"
     )
     plt.close(figure)
     for axes, (name, curve) in zip(panels[0], runs.items(), strict=True):
         style_axes(axes)
         steps = list(curve)
+        others = "the other pieces"
         for i, piece in enumerate(pieces):
             shares = [curve[step][i] for step in steps]
-            if i < 2:
-                axes.plot(steps, shares, color=COLOURS[i], ls=STYLES[i + 1], marker=MARKERS[i + 1], ms=5, lw=1.8,
-                          label=piece)  # fmt: skip
+            if piece in named:
+                n = list(named).index(piece)
+                axes.plot(steps, shares, color=COLOURS[n], ls=STYLES[n + 1], marker=MARKERS[n + 1], ms=5, lw=2,
+                          label=piece, zorder=3)  # fmt: skip
             else:
-                axes.plot(steps, shares, color="#b9b9b9", lw=1, label="the other pieces" if i == 2 else None)
-        mean = [sum(curve[step]) / len(pieces) for step in steps]
-        axes.plot(steps, mean, color=INK, lw=3, marker="o", ms=6, label=f"mean of {len(pieces)} pieces")
+                axes.plot(steps, shares, color="#c4c4c4", lw=0.9, label=others)
+                others = None
+        means = [sum(curve[step]) / len(pieces) for step in steps]
+        axes.plot(steps, means, color=INK, lw=3, marker="o", ms=6, label=f"mean of {len(pieces)} pieces")
         axes.set_title(name, loc="left", fontsize=11, color=INK)
         axes.set_xlabel("training step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     panels[0, 0].set_ylabel("note accuracy\n(notes right)")
     panels[0, 0].set_ylim(-0.04, 1.04)
     panels[0, 0].yaxis.set_major_formatter(PercentFormatter(1))
-    figure.legend(
-        *panels[0, 0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=4, fontsize=9.5
-    )
+    key = panels[0, 0].get_legend_handles_labels()
+    figure.legend(*key, frameon=False, loc="outside lower center", ncols=4, fontsize=9.5)
     figure.suptitle(title, x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
     return figure
