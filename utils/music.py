@@ -24,7 +24,6 @@ RATE = 11025  # samples a second: the highest note here is 784 Hz, and its fifth
 TEMPO = 192.0  # quarter notes a minute
 LONGEST = 16  # beats: a longer note is a slip of the pen, and would be a minute of sound
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 NOTE = re.compile(r"(?P<sign>\^|_|=)?(?P<letter>[A-Ga-gz])(?P<octave>,*|'*)(?P<times>[0-9]{0,3})(?P<over>/[0-9]{0,3})?")
 # An electric piano, roughly: (multiple of the note's frequency, loudness, decay per second). High partials die first.
 PARTIALS = ((1, 1.0, 1.6), (2, 0.45, 2.6), (3, 0.2, 4.0), (4, 0.12, 6.0), (5, 0.05, 9.0))
@@ -47,8 +46,13 @@ class Note:
         return self.beats > 0
 
     @property
-    def is_rest(self) -> bool:
-        return self.readable and self.pitch is None
+    def name(self) -> str:
+        """As it is spelled in the score, with its octave: "B♭4", or "rest" or "no note" where it has no pitch."""
+        if self.pitch is None:
+            return "rest" if self.readable else "no note"
+        sign, letter = NOTE.fullmatch(self.token)["sign"], NOTE.fullmatch(self.token)["letter"].upper()
+        shift = {"^": 1, "_": -1}.get(sign, 0)
+        return f"{letter}{ {1: '♯', -1: '♭'}.get(shift, '') }{(self.pitch - shift) // 12 - 1}"
 
     def same(self, other: Note) -> bool:
         """Whether both sound the same, pitch and length. When they start is left open: one slip shifts the rest."""
@@ -82,11 +86,6 @@ def _read(token: str) -> tuple[float, int | None]:
     return (beats, pitch) if 0 <= pitch <= 127 else (0.0, None)
 
 
-def note_name(pitch: int) -> str:
-    """Scientific pitch notation: 60 is C4, middle C."""
-    return f"{NAMES[pitch % 12]}{pitch // 12 - 1}"
-
-
 def piece_name(prompt: str) -> str:
     """ "Ode to Joy" from "Play Ode to Joy, part 1."; a prompt of another form is its own name."""
     found = re.fullmatch(r"Play (?:the )?(.+), (?:part|take) \d+\.", prompt)
@@ -98,27 +97,30 @@ def align(score: Sequence[Note], played: Sequence[Note]) -> list[tuple[Note | No
     """Pairs (note of the score, note played) with as few differences as possible: the edit distance, note by note.
 
     (note, None): left out. (None, note): played besides. A pair of two notes is right only if they are the ``same``.
+    Where several alignments are as good, the one that matches early is taken.
     """
     rows, columns = len(score), len(played)
-    cost = np.zeros((rows + 1, columns + 1), dtype=int)
-    cost[:, 0], cost[0, :] = range(rows + 1), range(columns + 1)
-    for i in range(1, rows + 1):
-        for j in range(1, columns + 1):
-            swap = cost[i - 1, j - 1] + (not score[i - 1].same(played[j - 1]))
-            cost[i, j] = min(swap, cost[i - 1, j] + 1, cost[i, j - 1] + 1)
+    cost = np.zeros(
+        (rows + 1, columns + 1), dtype=int
+    )  # [i, j]: differences from note i of the score, j of the take, on
+    cost[:, columns], cost[rows, :] = range(rows, -1, -1), range(columns, -1, -1)
+    for i in reversed(range(rows)):
+        for j in reversed(range(columns)):
+            swap = cost[i + 1, j + 1] + (not score[i].same(played[j]))
+            cost[i, j] = min(swap, cost[i + 1, j] + 1, cost[i, j + 1] + 1)
     pairs: list[tuple[Note | None, Note | None]] = []
-    i, j = rows, columns
-    while i or j:
-        if i and j and cost[i, j] == cost[i - 1, j - 1] + (not score[i - 1].same(played[j - 1])):
-            i, j = i - 1, j - 1
+    i = j = 0
+    while i < rows or j < columns:
+        if i < rows and j < columns and cost[i, j] == cost[i + 1, j + 1] + (not score[i].same(played[j])):
             pairs.append((score[i], played[j]))
-        elif i and cost[i, j] == cost[i - 1, j] + 1:
-            i -= 1
+            i, j = i + 1, j + 1
+        elif i < rows and cost[i, j] == cost[i + 1, j] + 1:
             pairs.append((score[i], None))
+            i += 1
         else:
-            j -= 1
             pairs.append((None, played[j]))
-    return pairs[::-1]
+            j += 1
+    return pairs
 
 
 def is_right(pair: tuple[Note | None, Note | None]) -> bool:

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from utils.music import Note, accuracy, align, is_right, note_name, parse, sentence
+from utils.music import Note, accuracy, align, is_right, parse, sentence
 from utils.plots import COLOURS, INK, MARKERS, QUIET, STYLES, style_axes
 
 RIGHT, WRONG = COLOURS[0], COLOURS[1]
@@ -44,7 +44,8 @@ def piano_roll(piece: str, score: str, takes: Mapping[str, str] | None = None, t
             axes.set_title(f"{name}: {sentence(notes, melody)}", loc="left", fontsize=10.5, color=INK)
     axes.set_ylim(low - 1.8, high + 1)
     axes.set_xlim(-0.15, max([note.start + note.beats for note in everything], default=4) + 0.15)
-    axes.set_yticks(_ticks(low, high), [note_name(pitch) for pitch in _ticks(low, high)])
+    ticks = _ticks(notes, everything)
+    axes.set_yticks(list(ticks), list(ticks.values()))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
     axes.set_xlabel("time (beats); C4 is middle C")
     if takes:
@@ -54,10 +55,14 @@ def piano_roll(piece: str, score: str, takes: Mapping[str, str] | None = None, t
     return figure
 
 
-def _ticks(low: int, high: int) -> list[int]:
-    """Pitches to name: every other white key or so, so that the names do not touch."""
-    white = (0, 2, 4, 7, 9) if high - low <= 10 else (0, 4, 7)
-    return [pitch for pitch in range(low, high + 1) if pitch % 12 in white] or [low]
+def _ticks(score: Sequence[Note], everything: Sequence[Note]) -> dict[int, str]:
+    """Pitch -> name, the notes of the score first; none within a semitone of another, so that names do not touch."""
+    chosen: dict[int, str] = {}
+    for melody in (score, everything):
+        for note in sorted((n for n in melody if n.pitch is not None), key=lambda n: n.pitch):
+            if all(abs(note.pitch - other) > 1 for other in chosen):
+                chosen[note.pitch] = note.name
+    return chosen
 
 
 def roll_finding(piece: str, score: str, takes: Mapping[str, str]) -> str:
