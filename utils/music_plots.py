@@ -56,11 +56,14 @@ def piano_roll(piece: str, score: str, takes: Mapping[str, str] | None = None, t
 
 
 def _ticks(score: Sequence[Note], everything: Sequence[Note]) -> dict[int, str]:
-    """Pitch -> name, the notes of the score first; none within a semitone of another, so that names do not touch."""
+    """Pitch -> name, the notes of the score first. Where the range is wide, none a semitone from another: names would
+    touch."""
+    pitches = [note.pitch for note in everything if note.pitch is not None]
+    apart = 1 if not pitches or max(pitches) - min(pitches) <= 8 else 2
     chosen: dict[int, str] = {}
     for melody in (score, everything):
         for note in sorted((n for n in melody if n.pitch is not None), key=lambda n: n.pitch):
-            if all(abs(note.pitch - other) > 1 for other in chosen):
+            if all(abs(note.pitch - other) >= apart for other in chosen):
                 chosen[note.pitch] = note.name
     return chosen
 
@@ -113,7 +116,7 @@ def plot_accuracy(
     runs: name of the run -> step -> note accuracy of each piece, 0 to 1, in the order of ``pieces``.
     """
     figure, panels = plt.subplots(
-        1, len(runs), figsize=(8.6, 3.8), sharey=True, squeeze=False, layout="constrained", facecolor="white"
+        1, len(runs), figsize=(8.6, 3.6), sharey=True, squeeze=False, layout="constrained", facecolor="white"
     )
     plt.close(figure)
     for axes, (name, curve) in zip(panels[0], runs.items(), strict=True):
