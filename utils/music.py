@@ -220,9 +220,9 @@ class Takes:
 
     def _repr_html_(self) -> str:
         notes = parse(self.score)
-        rows = "".join(
-            f"<tr><td><b>{escape(name)}</b></td><td>{listen(take)._repr_html_()}</td>"
-            f"<td>{escape(sentence(notes, parse(take)))}<br><code>{escape(take)}</code></td></tr>"
-            for name, take in self.takes.items()
-        )
+        rows = ""
+        for name, take in self.takes.items():
+            label, words = escape(name), escape(sentence(notes, parse(take)))
+            player = listen(take)._repr_html_().replace("<audio ", f'<audio aria-label="{label}" ', 1)
+            rows += f"<tr><td><b>{label}</b></td><td>{player}</td><td>{words}<br><code>{escape(take)}</code></td></tr>"
         return f"<table><tr><th>played</th><th>listen</th><th>what it played</th></tr>{rows}</table>"

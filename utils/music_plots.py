@@ -72,7 +72,7 @@ def roll_finding(piece: str, score: str, takes: Mapping[str, str]) -> str:
     """The title: the first take against the last, in note accuracy."""
     names = list(takes)
     shares = [
-        f"{accuracy(parse(score), parse(takes[name])):.0%} at {name}" for name in dict.fromkeys(names[:1] + names[-1:])
+        f"{accuracy(parse(score), parse(takes[name])):.0%} ({name})" for name in dict.fromkeys(names[:1] + names[-1:])
     ]
     return f"{piece}: note accuracy {', '.join(shares)}" if shares else f"{piece}, as it is written"
 
