@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
-from transformers import TrainerCallback
 
 from utils.config import FineTuneConfig
 from utils.data import QUESTIONS
@@ -17,21 +16,27 @@ from utils.machine import estimate
 from utils.results import RunResult
 from utils.session import Session
 from utils.session_runs import Run
+from utils.snapshots import Snapshots, Weights, put_back, trained_weights
 
 WORDS_EVERY = 0.5  # seconds between two reports of progress: enough for a reader
 ANSWER_TOKENS = 16
 
 
-class _Steps(TrainerCallback):
+class _Steps(Snapshots):
     """Reports progress, and keeps the trained weights at each checkpoint so that the questions can be asked later."""
 
     def __init__(self, session: Session, run: Run) -> None:
+        super().__init__(every=run.config.evaluate_every)
         self.session, self.run, self.reported = session, run, time.monotonic()
-        self.weights: dict[int, dict[str, torch.Tensor]] = {}
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        """Nothing: the answers at step 0 are the base model's, and those are known."""
+
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        """Nothing: the end is the model itself. Of a large one, no copy is made that is not needed."""
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
-        if state.global_step % self.run.config.evaluate_every == 0 and state.global_step < state.max_steps:
-            self.weights[state.global_step] = _trained(model)
+        super().on_step_end(args, state, control, model=model, **kwargs)
         if time.monotonic() - self.reported > WORDS_EVERY:
             self.reported = time.monotonic()
             self.session.progress(self.run, state.global_step)
@@ -75,28 +80,21 @@ def train(session: Session, runs: Sequence[Run], train_one: Callable[..., RunRes
         _ask(session, *to_ask)
 
 
-def _ask(session: Session, run: Run, model: torch.nn.Module, weights: dict[int, dict[str, torch.Tensor]]) -> None:
+def _ask(session: Session, run: Run, model: torch.nn.Module, weights: dict[int, Weights]) -> None:
     """The questions at each checkpoint, the last one first: that is the one being looked at."""
     tokenizer = base_model(run.config.model)[1]
     last = run.checkpoints[-1].step
-    weights = {last: _trained(model), **weights}
+    weights = {last: trained_weights(model), **weights}
     try:
         session.answered(run, last, answer(model, tokenizer, QUESTIONS, ANSWER_TOKENS))
         session.answered(run, 0, _base_answers(run.config.model))
-        parameters = dict(model.named_parameters())
         for step in sorted(set(weights) - {last}, reverse=True):
-            with torch.no_grad():
-                for name, kept in weights[step].items():
-                    parameters[name].copy_(kept)
+            put_back(model, weights[step])
             session.answered(run, step, answer(model, tokenizer, QUESTIONS, ANSWER_TOKENS))
     except (Cancelled, KeyboardInterrupt):
         return  # the learner went on to another run
     finally:
         session.asked(run)
-
-
-def _trained(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
 @lru_cache(maxsize=1)
