@@ -265,6 +265,14 @@ def test_jupyterlab(browser, lesson, tmp_path):
         time.sleep(1.5)
         assert "invert" in page.locator(FIGURE).evaluate("img => getComputedStyle(img).filter")
         look(page, "lab-5-dark")
+
+        # A restart leaves working controls after run-all.
+        page.get_by_role("menuitem", name="Kernel", exact=True).click()
+        page.get_by_text("Restart Kernel and Run All Cells…", exact=True).first.click()
+        page.locator(".jp-Dialog button", has_text="Restart").click()
+        wait_for(page, r"lr 0\.0015, r=8 .*New-task loss fell", 120)
+        drag(page, "LoRA rank", 60)
+        wait_for(page, r"lr 0\.0015, r=(16|32|64) .*New-task loss fell")
         page.close()
 
 

@@ -36,7 +36,9 @@ class _Steps(Snapshots):
         """Nothing: the end is the model itself. Of a large one, no copy is made that is not needed."""
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
-        super().on_step_end(args, state, control, model=model, **kwargs)
+        # A large model, whole, three times over would not fit: then only the answers at the end are asked.
+        if self.run.config.method == "lora" or self.run.config.model == "practice":
+            super().on_step_end(args, state, control, model=model, **kwargs)
         if time.monotonic() - self.reported > WORDS_EVERY:
             self.reported = time.monotonic()
             self.session.progress(self.run, state.global_step)
