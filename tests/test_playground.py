@@ -5,16 +5,14 @@ The same file runs a second time on ipywidgets 7.7.1, which is what Colab has: s
 
 import gc
 import io
-import os
 import re
-import subprocess
-import sys
 import threading
 import time
 
 import ipywidgets
 import psutil
 import pytest
+from old_widgets import SECOND_RUN, run_again
 from PIL import Image
 from transformers import TrainerCallback
 
@@ -145,7 +143,7 @@ def test_undo_shows_a_remembered_run_at_once_and_it_can_be_run_again(play):
     assert "There is nothing to undo." in said(play.status) or not play.session.can_undo
 
 
-@pytest.mark.skipif("COURSE_OLD_WIDGETS" in os.environ, reason="slow, and the widgets are the same")
+@pytest.mark.skipif(SECOND_RUN, reason="slow, and the widgets are the same")
 def test_a_real_model_says_how_long_it_takes_and_stops_within_a_step(play, smollm2):
     play.model.value = "smollm2"
     play.wait()
@@ -400,20 +398,11 @@ def test_all_controls_have_names_for_a_screen_reader(play):
         assert getattr(play, name).description, name
 
 
-@pytest.mark.skipif("COURSE_OLD_WIDGETS" in os.environ, reason="this is the second run")
+@pytest.mark.skipif(SECOND_RUN, reason="this is the second run")
 def test_on_the_ipywidgets_of_colab(tmp_path_factory):
-    """All of this file once more, on ipywidgets 7.7.1, put in front of the installed one."""
-    folder = tmp_path_factory.mktemp("ipywidgets7")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder)]
-    fetched = subprocess.run([*pip, "ipywidgets==7.7.1", "ipython_genutils"], capture_output=True, text=True)
-    if fetched.returncode:
-        pytest.skip(f"ipywidgets 7.7.1 cannot be had here: {fetched.stderr.strip().splitlines()[-1]}")
-    environ = {**os.environ, "PYTHONPATH": str(folder), "COURSE_OLD_WIDGETS": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", __file__]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    run_again(__file__, tmp_path_factory.mktemp("ipywidgets7"), seconds=900)
 
 
-@pytest.mark.skipif("COURSE_OLD_WIDGETS" not in os.environ, reason="only in the second run")
+@pytest.mark.skipif(not SECOND_RUN, reason="only in the second run")
 def test_the_second_run_has_the_old_widgets():
     assert ipywidgets.__version__ == "7.7.1"

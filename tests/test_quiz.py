@@ -3,15 +3,13 @@ is saved. The same file runs a second time on ipywidgets 7.7.1, which is what Co
 """
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import ipywidgets
 import pytest
 import store_lessons
+from old_widgets import SECOND_RUN, run_again
 
 from utils import quiz as quizzes
 from utils.quiz import VIEW, quiz, rich, score
@@ -386,20 +384,11 @@ def test_faults_of_files_ids_and_objectives(tmp_path):
 
 
 # --- The widgets of Colab ---------------------------------------------------------------------------------------
-@pytest.mark.skipif("COURSE_OLD_WIDGETS" in os.environ, reason="this is the second run")
+@pytest.mark.skipif(SECOND_RUN, reason="this is the second run")
 def test_on_the_ipywidgets_of_colab(tmp_path_factory):
-    """All of this file once more, on ipywidgets 7.7.1, put in front of the installed one."""
-    folder = tmp_path_factory.mktemp("ipywidgets7")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder)]
-    fetched = subprocess.run([*pip, "ipywidgets==7.7.1", "ipython_genutils"], capture_output=True, text=True)
-    if fetched.returncode:
-        pytest.skip(f"ipywidgets 7.7.1 cannot be had here: {fetched.stderr.strip().splitlines()[-1]}")
-    environ = {**os.environ, "PYTHONPATH": str(folder), "COURSE_OLD_WIDGETS": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", __file__]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    run_again(__file__, tmp_path_factory.mktemp("ipywidgets7"), seconds=300)
 
 
-@pytest.mark.skipif("COURSE_OLD_WIDGETS" not in os.environ, reason="only in the second run")
+@pytest.mark.skipif(not SECOND_RUN, reason="only in the second run")
 def test_the_second_run_has_the_old_widgets():
     assert ipywidgets.__version__ == "7.7.1"

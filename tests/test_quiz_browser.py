@@ -3,12 +3,11 @@
 import json
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
+from jupyter_pages import CHROMIUM, go_dark, look, opened
 from playwright.sync_api import expect
-from test_browser import CHROMIUM, browser, free_port, look, served  # noqa: F401 - browser is a fixture
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
 
@@ -50,18 +49,9 @@ def says(page, words: str) -> None:
     expect(page.locator(".course-quiz [role=status]", has_text=words).first).to_be_visible(timeout=10_000)
 
 
-def test_jupyterlab(browser, lesson, tmp_path):  # noqa: F811 - the fixture
-    port = free_port()
-    command = ["jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=x",
-               f"--ServerApp.root_dir={lesson}", "--ServerApp.port_retries=0"]  # fmt: skip
+def test_jupyterlab(browser, lesson, tmp_path):
     saved = tmp_path / "state" / "quiz.json"
-    with served(command, port, tmp_path, "/api?token=x") as address:
-        page = browser.new_page(viewport={"width": 1250, "height": 2600})  # all of it in view
-        page.goto(f"{address}/lab/tree/lessons/quiz.ipynb?token=x")
-        page.locator(".jp-Notebook").wait_for(timeout=60_000)
-        time.sleep(3)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).first.click()
+    with opened(browser, "jupyterlab", lesson, "quiz.ipynb", tmp_path, (1250, 2600)) as page:  # all of it in view
         page.get_by_role("button", name="Reset", exact=True).wait_for(timeout=60_000)
         cells = page.locator(".jp-Cell").count()
 
@@ -106,10 +96,10 @@ def test_jupyterlab(browser, lesson, tmp_path):  # noqa: F811 - the fixture
         page.get_by_text("A. Rank 4, with").click()  # and by mouse
         page.get_by_role("button", name="Check answer 2", exact=True).click()
         says(page, "A is not right; C is.")
-        with page.context.expect_page() as opened:
+        with page.context.expect_page() as another:
             page.locator(".course-quiz a", has_text="Rank is not what it seems").first.click()
-        assert opened.value.url.endswith("/lessons/04_playground.ipynb")
-        opened.value.close()
+        assert another.value.url.endswith("/lessons/04_playground.ipynb")
+        another.value.close()
 
         page.get_by_role("menuitem", name="Kernel", exact=True).click()
         page.get_by_text("Restart Kernel and Run All Cells", exact=False).first.click()
@@ -120,12 +110,7 @@ def test_jupyterlab(browser, lesson, tmp_path):  # noqa: F811 - the fixture
         assert page.locator(".course-quiz input[type=radio]").first.is_checked()
         look(page, "quiz-2-restarted")
 
-        page.get_by_role("menuitem", name="Settings", exact=True).click()
-        time.sleep(0.5)
-        page.get_by_text("Theme", exact=True).first.hover()
-        time.sleep(0.7)
-        page.get_by_text("JupyterLab Dark", exact=True).first.click()
-        time.sleep(1.5)
+        go_dark(page)
         shade = "e => getComputedStyle(e).color.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0)"
         for part in (".course-quiz label", ".course-quiz p", ".course-quiz a"):
             assert page.locator(part).first.evaluate(shade) > 380, f"{part} is dark on dark"
@@ -135,4 +120,3 @@ def test_jupyterlab(browser, lesson, tmp_path):  # noqa: F811 - the fixture
         page.get_by_role("button", name="Yes, delete my answers", exact=True).click()
         says(page, "0 of 28 answered.")
         assert json.loads(saved.read_text())["answers"] == {}
-        page.close()
