@@ -13,6 +13,7 @@ EXPERIMENTS = {
     "rank, alpha fixed": [FineTuneConfig(learning_rate=5e-3, rank=rank) for rank in (1, 4, 16, 64)],
     "rank, alpha = 2r": [FineTuneConfig(learning_rate=5e-3, rank=rank, scaling="2r") for rank in (1, 4, 16, 64)],
     "replay": [_RECKLESS.with_(replay=share) for share in (0.0, 0.125, 0.25, 0.5)],
+    "examples": [FineTuneConfig(learning_rate=5e-3, examples=examples) for examples in (3, 12, 0)],
     "full fine-tuning": [
         FineTuneConfig(method="full", learning_rate=rate) for rate in (1e-4, 3e-4, 5e-4, 1e-3, 1.5e-3, 3e-3)
     ],
