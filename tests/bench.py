@@ -169,7 +169,11 @@ def lessons() -> None:
     for path in sorted((ROOT / "lessons").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         client = NotebookClient(
-            notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+            notebook,
+            timeout=600,
+            kernel_name="python3",
+            resources={"metadata": {"path": path.parent}},
+            extra_arguments=["--log-level=ERROR"],  # of the kernel: else it warns that it sends without encryption
         )
         peak, done = [0.0], threading.Event()
         began = time.perf_counter()

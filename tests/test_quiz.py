@@ -300,7 +300,7 @@ def test_enough_questions_of_every_kind_and_no_favourite_letter():
 
 
 def test_objectives_and_questions_cover_each_other():
-    assert 10 <= len(OBJECTIVES) <= 15 and all(objective.questions for objective in OBJECTIVES.values())
+    assert 10 <= len(OBJECTIVES) <= 15 and all(o.questions and o.exercise for o in OBJECTIVES.values())
     assert sorted(name for o in OBJECTIVES.values() for name in o.questions) == sorted(QUESTIONS)
 
 

@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch.nn import functional as F
@@ -107,7 +108,8 @@ def _pad(encoded: list[tuple[list[int], list[int]]], chosen: list[int], pad: int
 def measuring(model: torch.nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards every module is back in the mode that it was in."""
     training = [module for module in model.modules() if module.training]
-    model.eval()
+    if training:  # not so inside another ``measuring``
+        model.eval()
     try:
         with torch.inference_mode():
             yield
@@ -124,16 +126,17 @@ def _scored_logits(model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, 
     targets = batch.labels[:, 1:]
     columns = (targets != IGNORE).any(dim=0).nonzero().squeeze(1)
     inputs = {"input_ids": batch.ids.to(model.device), "attention_mask": batch.mask.to(model.device)}
-    if "logits_to_keep" in _forward_parameters(model):
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if "logits_to_keep" in _forward_parameters(type(inner)):
         logits = model(**inputs, logits_to_keep=columns.to(model.device), use_cache=False).logits
     else:
         logits = model(**inputs, use_cache=False).logits[:, columns.to(model.device)]
     return logits.float(), targets[:, columns].to(model.device)
 
 
-def _forward_parameters(model: torch.nn.Module) -> set[str]:
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return set(inspect.signature(inner.forward).parameters)
+@lru_cache(maxsize=8)
+def _forward_parameters(kind: type[torch.nn.Module]) -> set[str]:
+    return set(inspect.signature(kind.forward).parameters)
 
 
 def score(model: PreTrainedModel, batches: Sequence[Batch], keep: int = 0) -> Scores:

@@ -20,7 +20,7 @@ import torch
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from utils.data import DataError, Probe, live_subset
-from utils.evaluate import Batch, context_length, encode, kl_divergence, retention, score
+from utils.evaluate import Batch, context_length, encode, kl_divergence, measuring, retention, score
 from utils.results import Checkpoint
 
 KL_POSITIONS = 256  # with a vocabulary of 50,000 these are 50 MB, and the mean over them is steady enough
@@ -137,16 +137,17 @@ class RegressionMonitor(TrainerCallback):
 
     def _measure(self, model, state, control, everything: bool = False) -> None:
         began = time.perf_counter()
-        scores = score(model, self._encoded["all" if everything else "live"])
+        with measuring(model):  # once around all of it: with hundreds of modules, each change of mode takes a while
+            scores = score(model, self._encoded["all" if everything else "live"])
+            texts = {
+                name: score(model, self._encoded[name], keep=KL_POSITIONS if name == "held_out_loss" else 0)
+                for name in self.texts
+                if name in self._encoded
+            }
         if everything:
             self.after = scores.correct
             self.before = self.before or scores.correct
         right = [scores.correct[i] for i in self._live_rows] if everything else scores.correct
-        texts = {
-            name: score(model, self._encoded[name], keep=KL_POSITIONS if name == "held_out_loss" else 0)
-            for name in self.texts
-            if name in self._encoded
-        }
         now = texts["held_out_loss"].log_probabilities if "held_out_loss" in texts else None
         base = self.baseline.log_probabilities if self.baseline is not None else now
         checkpoint = Checkpoint(
