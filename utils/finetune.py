@@ -32,7 +32,7 @@ from utils.models import fan_in_fan_out, load_model, parameter_counts, working_c
 from utils.monitor import RegressionMonitor
 from utils.results import Checkpoint, RunResult
 
-LIVE_PROBES = 48  # a checkpoint on these costs a few hundredths of a second; the verdict uses every probe
+LIVE_PROBES = 32  # a checkpoint on these costs a few hundredths of a second; the verdict uses every probe
 LIVE_TEXTS = 6
 MAX_LENGTH = 128
 
