@@ -72,6 +72,12 @@ def sft_trainer(base, rows: list[str]) -> tuple[float, float]:
         return built - began, time.perf_counter() - built
 
 
+def add(table: Table, what: str, values: list[float], form: str, most: str) -> None:
+    """One row: the median, and from where to where."""
+    low, middle, high = (form.format(x) for x in (min(values), statistics.median(values), max(values)))
+    table.add_row(what, middle, f"{low} to {high}", most)
+
+
 def speed(rounds: int) -> None:
     base = load_model("practice", quiet=True)
     rows = training_rows(CONFIG, list(load_task()["train"]["text"]))
@@ -89,17 +95,13 @@ def speed(rounds: int) -> None:
     ratios = [t / b for t, b in zip(train, bare, strict=True)]
     table = Table("what", "median", "lowest to highest", "at most", title=f"{CONFIG.steps} LoRA steps, {rounds} rounds")
 
-    def add(what: str, values: list[float], form: str, most: str) -> None:
-        low, middle, high = (form.format(x) for x in (min(values), statistics.median(values), max(values)))
-        table.add_row(what, middle, f"{low} to {high}", most)
-
-    add("bare torch loop", bare, "{:.2f} s", "")
-    add("SFTTrainer: building it", build, "{:.2f} s", "")
-    add("SFTTrainer: the same steps", train, "{:.2f} s", "")
-    add("SFTTrainer / bare loop", ratios, "{:.2f}", "2")
+    add(table, "bare torch loop", bare, "{:.2f} s", "")
+    add(table, "SFTTrainer: building it", build, "{:.2f} s", "")
+    add(table, "SFTTrainer: the same steps", train, "{:.2f} s", "")
+    add(table, "SFTTrainer / bare loop", ratios, "{:.2f}", "2")
     add(f"finetune with {points[0]} checkpoints", whole, "{:.2f} s", "")
-    add("finetune / bare loop", [w / b for w, b in zip(whole, bare, strict=True)], "{:.2f}", "")
-    add("the monitor's share of it", share, "{:.1%}", "25 %")
+    add(table, "finetune / bare loop", [w / b for w, b in zip(whole, bare, strict=True)], "{:.2f}", "")
+    add(table, "the monitor's share of it", share, "{:.1%}", "25 %")
     console.print(table)
 
 
@@ -148,8 +150,7 @@ def playing(rounds: int) -> None:
         ("release to the finished run", whole, "{:.2f} s", ""),
         ("finished run / bare loop", ratios, "{:.2f}", "2"),
     ):
-        low, middle, high = (form.format(x) for x in (min(values), statistics.median(values), max(values)))
-        table.add_row(what, middle, f"{low} to {high}", most)
+        add(table, what, values, form, most)
     console.print(table)
 
 

@@ -75,6 +75,15 @@ def go_dark(page) -> None:
     time.sleep(1.5)
 
 
+def tab_to(page, wanted: str) -> None:
+    """Press Tab until ``wanted``, an expression about ``focus``, is true of the element that has the focus."""
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"(focus => {wanted})(document.activeElement)"):
+            return
+    raise AssertionError(f"Tab never reached an element with {wanted}")
+
+
 def look(page, name: str) -> None:
     if SHOTS:
         Path(SHOTS).mkdir(parents=True, exist_ok=True)

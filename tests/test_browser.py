@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from jupyter_pages import CHROMIUM, free_port, go_dark, look, opened, served
+from jupyter_pages import CHROMIUM, free_port, go_dark, look, opened, served, tab_to
 from playwright.sync_api import expect
 
 pytestmark = [
@@ -112,14 +112,14 @@ def drive(page, where: str) -> None:
 
     page.get_by_role("button", name="Reset", exact=True).focus()  # from here on, the keyboard alone
     if where == "notebook":  # which takes the arrow keys for itself: the number beside the slider can be typed
-        tab_to(page, "widget-readout")
+        tab_to(page, has_class("widget-readout"))
         page.keyboard.press("Control+a")
         page.keyboard.type("2e-3")
         page.keyboard.press("Enter")
         wait_for(page, r"lr 0\.002, r=32 .*New-task loss fell")
     else:
-        tab_to(page, "noUi-handle")
-        tab_to(page, "noUi-handle")  # past the learning rate
+        tab_to(page, has_class("noUi-handle"))
+        tab_to(page, has_class("noUi-handle"))  # past the learning rate
         page.keyboard.press("ArrowRight")
         wait_for(page, rf"lr {rate:g}, r=64 .*New-task loss fell")
     for _ in range(12):
@@ -131,13 +131,8 @@ def drive(page, where: str) -> None:
     page.locator(".course-words [role=status]", has_text="Remembered").wait_for(timeout=20_000)
 
 
-def tab_to(page, kind: str) -> None:
-    """Press Tab until something of this class has the focus."""
-    for _ in range(12):
-        page.keyboard.press("Tab")
-        if page.evaluate("kind => document.activeElement.classList.contains(kind)", kind):
-            return
-    raise AssertionError(f"Tab never reached a {kind}")
+def has_class(name: str) -> str:
+    return f"focus.classList.contains('{name}')"
 
 
 RELEASE_TO_POINT = """() => new Promise(done => {

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from jupyter_pages import CHROMIUM, go_dark, look, opened
+from jupyter_pages import CHROMIUM, go_dark, look, opened, tab_to
 from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
@@ -31,18 +31,23 @@ def lesson(tmp_path, root, monkeypatch) -> Path:
     return tmp_path
 
 
-def tab_to(page, what: str, script: str) -> None:
-    """Press Tab until the focused element says ``what``."""
-    for _ in range(25):
-        page.keyboard.press("Tab")
-        if page.evaluate(script) == what:
-            return
-    raise AssertionError(f"Tab never reached {what!r}")
+def to_button(page, words: str) -> None:
+    tab_to(page, f"focus.textContent === '{words}'")
 
 
-TEXT = "document.activeElement.textContent"
-LABEL = "document.activeElement.parentElement.textContent.slice(0, 2)"
-KIND = "document.activeElement.placeholder || document.activeElement.type || ''"
+def to_option(page, words: str) -> None:
+    """To the radio button whose label begins with ``words``."""
+    tab_to(page, f"focus.parentElement.textContent.startsWith('{words}')")
+
+
+def answer_by_keys(page, field: str, typed: str, button: str, said: str) -> None:
+    """Type into the next field of this placeholder or type, press the button, and read what is said."""
+    tab_to(page, f"(focus.placeholder || focus.type || '') === '{field}'")
+    page.keyboard.press("Control+A")
+    page.keyboard.type(typed)
+    to_button(page, button)
+    page.keyboard.press("Enter")
+    says(page, said)
 
 
 def says(page, words: str) -> None:
@@ -56,34 +61,20 @@ def test_jupyterlab(browser, lesson, tmp_path):
         cells = page.locator(".jp-Cell").count()
 
         page.locator(".course-quiz input[type=radio]").first.focus()  # from here on, the keyboard alone
-        tab_to(page, "C.", LABEL)
+        to_option(page, "C.")
         page.keyboard.press("Space")
-        tab_to(page, "Check answer 2", TEXT)
+        to_button(page, "Check answer 2")
         page.keyboard.press("Space")
         says(page, "C is right.")
-        tab_to(page, "number", KIND)
-        page.keyboard.press("Control+A")
-        page.keyboard.type("4")
-        tab_to(page, "Check answer 18", TEXT)
-        page.keyboard.press("Enter")
-        says(page, "4 is not right; it is 0.25.")
-        tab_to(page, "the letters", KIND)
-        page.keyboard.type("d d a b")
-        tab_to(page, "Check answer 17", TEXT)
-        page.keyboard.press("Enter")
-        says(page, "Write each of the letters A, B, C, D once")
+        answer_by_keys(page, "number", "4", "Check answer 18", "4 is not right; it is 0.25.")
+        answer_by_keys(page, "the letters", "d d a b", "Check answer 17", "Write each of the letters A, B, C, D once")
         page.keyboard.press("Shift+Tab")
-        page.keyboard.press("Control+A")
-        page.keyboard.type("cadb")
-        tab_to(page, "Check answer 17", TEXT)
-        page.keyboard.press("Enter")
-        says(page, "Right, all of them.")
-        tab_to(page, "Your own words", KIND)
-        page.keyboard.type("Old skills may be gone.")
-        tab_to(page, "Show a model answer 28", TEXT)
-        page.keyboard.press("Enter")
-        says(page, "Compare yours with this one")
-        tab_to(page, "I ", LABEL)
+        page.keyboard.press("Shift+Tab")
+        answer_by_keys(page, "the letters", "cadb", "Check answer 17", "Right, all of them.")
+        answer_by_keys(
+            page, "Your own words", "Old skills may be gone.", "Show a model answer 28", "Compare yours with this one"
+        )
+        to_option(page, "I ")
         page.keyboard.press("Space")
         says(page, "You rated it: I had all of it.")
         says(page, "4 of 28 answered.")

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import torch
 
+from utils.lesson import first_line
+
 
 def warned(action: Callable[[], object], about: str) -> str:
     """The kind and the first line of the first warning on the subject ``about`` that ``action`` gives.
@@ -21,7 +23,7 @@ def warned(action: Callable[[], object], about: str) -> str:
         action()
     for warning in caught:
         if about in str(warning.message):
-            return f"{warning.category.__name__}: {str(warning.message).strip().splitlines()[0]}"
+            return f"{warning.category.__name__}: {first_line(warning.message)}"
     raise AssertionError(f"This call used to warn about {about} and no longer does; the lesson needs an update.")
 
 
@@ -74,7 +76,7 @@ def check_script(script: Callable[[], object]) -> str:
     try:
         trainer = script()
     except Exception as error:
-        return f"Not yet. It raises {type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+        return f"Not yet. It raises {type(error).__name__}: {first_line(error)}"
     if not hasattr(getattr(trainer, "state", None), "log_history"):
         return f"Not yet. It returned {type(trainer).__name__}; end the script with: return trainer"
     losses, held_out = logged(trainer, "loss"), logged(trainer, "eval_loss")

@@ -126,12 +126,16 @@ def _scored_logits(model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, 
     targets = batch.labels[:, 1:]
     columns = (targets != IGNORE).any(dim=0).nonzero().squeeze(1)
     inputs = {"input_ids": batch.ids.to(model.device), "attention_mask": batch.mask.to(model.device)}
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if "logits_to_keep" in _forward_parameters(type(inner)):
+    if "logits_to_keep" in _forward_parameters(type(without_adapter(model))):
         logits = model(**inputs, logits_to_keep=columns.to(model.device), use_cache=False).logits
     else:
         logits = model(**inputs, use_cache=False).logits[:, columns.to(model.device)]
     return logits.float(), targets[:, columns].to(model.device)
+
+
+def without_adapter(model: torch.nn.Module) -> torch.nn.Module:
+    """The model that peft's wrapper holds, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 @lru_cache(maxsize=8)

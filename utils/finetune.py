@@ -27,7 +27,7 @@ from trl import SFTConfig, SFTTrainer
 
 from utils.config import FineTuneConfig
 from utils.data import QUESTIONS, DataError, Probe, everyday_texts, load_probes, load_task, replay_texts
-from utils.evaluate import answer
+from utils.evaluate import answer, without_adapter
 from utils.models import fan_in_fan_out, load_model, parameter_counts, working_copy
 from utils.monitor import RegressionMonitor
 from utils.results import Checkpoint, RunResult
@@ -235,8 +235,7 @@ def _stop_when(cancelled: Callable[[], bool], model: torch.nn.Module) -> None:
         if cancelled():
             raise Cancelled
 
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # ``generate`` calls this one
-    inner.register_forward_pre_hook(check)
+    without_adapter(model).register_forward_pre_hook(check)  # ``generate`` calls this one
 
 
 @contextmanager

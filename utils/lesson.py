@@ -47,6 +47,11 @@ def missing_ideas(text: str, ideas: dict[str, str]) -> str:
     return f"Not found yet: {', '.join(lacking)}." if lacking else ""
 
 
+def first_line(message: object) -> str:
+    """The first line of an error or a warning that says anything; "" when none does."""
+    return next((line.strip() for line in str(message).splitlines() if line.strip()), "")
+
+
 def refusal(action) -> str:
     """What a library says to a call that it refuses: the kind of error and its first line.
 
@@ -55,7 +60,6 @@ def refusal(action) -> str:
     try:
         action()
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        said = re.sub(r" \((?:/|[A-Za-z]:\\)[^)]*\)", "", lines[0] if lines else "")  # a path of this one machine
+        said = re.sub(r" \((?:/|[A-Za-z]:\\)[^)]*\)", "", first_line(error))  # a path of this one machine
         return f"{type(error).__name__}: {said}"
     raise AssertionError("This call used to be refused and now works; the lesson needs an update.")

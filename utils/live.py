@@ -12,11 +12,12 @@ from utils.config import FineTuneConfig
 from utils.data import QUESTIONS
 from utils.evaluate import answer
 from utils.finetune import Cancelled, base_model, default_probes, finetune
+from utils.lesson import first_line
 from utils.machine import estimate
 from utils.results import RunResult
 from utils.session import Session
 from utils.session_runs import Run
-from utils.snapshots import Snapshots, Weights, put_back, trained_weights
+from utils.snapshots import Snapshots, Weights, put_back
 
 WORDS_EVERY = 0.5  # seconds between two reports of progress: enough for a reader
 ANSWER_TOKENS = 16
@@ -86,11 +87,10 @@ def _ask(session: Session, run: Run, model: torch.nn.Module, weights: dict[int, 
     """The questions at each checkpoint, the last one first: that is the one being looked at."""
     tokenizer = base_model(run.config.model)[1]
     last = run.checkpoints[-1].step
-    weights = {last: trained_weights(model), **weights}
     try:
         session.answered(run, last, answer(model, tokenizer, QUESTIONS, ANSWER_TOKENS))
         session.answered(run, 0, _base_answers(run.config.model))
-        for step in sorted(set(weights) - {last}, reverse=True):
+        for step in sorted(weights, reverse=True):
             put_back(model, weights[step])
             session.answered(run, step, answer(model, tokenizer, QUESTIONS, ANSWER_TOKENS))
     except (Cancelled, KeyboardInterrupt):
@@ -111,8 +111,8 @@ def time_needed(config: FineTuneConfig) -> float:
 
 def in_one_line(error: BaseException) -> str:
     """What an error says, as its last line does in a traceback; out of memory comes with what to do about it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    line = first_line(error)
+    said = f"{type(error).__name__}: {line}" if line else type(error).__name__
     out_of_memory = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "not enough memory" in str(error)
     if out_of_memory:
         return f"{said} Out of memory: choose a lower rank or LoRA in place of full fine-tuning, or a smaller model."

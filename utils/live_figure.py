@@ -21,6 +21,7 @@ from PIL import Image
 
 from utils import live_words
 from utils.plots import COLOURS, INK, MARKERS, QUIET, STYLES, style_axes
+from utils.results import series
 from utils.session_runs import Run, View
 
 SIZE = (9.0, 5.7)  # inches: 990 x 627 pixels, which fit a notebook cell 900 pixels wide nearly one to one
@@ -261,10 +262,7 @@ def _capabilities(view: View) -> list[str]:
 
 
 def _series(run: Run, name: str) -> tuple[list[int], list[float]]:
-    """(steps, values) of a figure of the checkpoints, or of one capability, as far as they are numbers."""
-    pairs = [(c.step, c.retention[name] if name in c.retention else getattr(c, name)) for c in run.checkpoints]
-    kept = [(step, value) for step, value in pairs if value is not None and math.isfinite(value)]
-    return [step for step, _ in kept], [value for _, value in kept]
+    return series(run.checkpoints, name, finite=True)
 
 
 def _line(x, y, i: int, label: str = "", alpha: float = 0.9) -> Line2D:

@@ -41,8 +41,8 @@ def scale(view: View) -> str:
     config = view.config
     if config.scale is None:
         return "no adapter: the rank has no effect"
-    divisor = f"√{config.rank}" if config.scaling == "rslora" else f"{config.rank}"
-    return f"scale = alpha / {'√' if config.scaling == 'rslora' else ''}r = {config.alpha} / {divisor} = {config.scale:.3g}"
+    root = "√" if config.scaling == "rslora" else ""
+    return f"scale = alpha / {root}r = {config.alpha} / {root}{config.rank} = {config.scale:.3g}"
 
 
 def status(view: View) -> str:

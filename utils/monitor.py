@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from utils.data import DataError, Probe, live_subset
 from utils.evaluate import Batch, context_length, encode, kl_divergence, measuring, retention, score
 from utils.results import Checkpoint
+from utils.snapshots import Weights, put_back, trained_weights
 
 KL_POSITIONS = 256  # with a vocabulary of 50,000 these are 50 MB, and the mean over them is steady enough
 
@@ -90,7 +91,7 @@ class RegressionMonitor(TrainerCallback):
         self.stopped = ""
         self.seconds_measuring = 0.0
         self._encoded: dict[str, list[Batch]] = {}
-        self._best: tuple[float, dict[str, torch.Tensor]] | None = None
+        self._best: tuple[float, Weights] | None = None
 
     # --- What the trainer calls ---------------------------------------------------------------------------
     def on_train_begin(self, args, state, control, model=None, **kwargs):
@@ -115,10 +116,7 @@ class RegressionMonitor(TrainerCallback):
             self._measure(model, state, control, everything=True)  # which may find the budget exceeded at the very end
         if self.stopped:
             if self.restore and self._best is not None:
-                weights = dict(model.named_parameters())
-                with torch.no_grad():
-                    for name, kept in self._best[1].items():
-                        weights[name].copy_(kept)
+                put_back(model, self._best[1])
             self._measure(model, state, control, everything=True)  # the curve ends with the weights that are left
 
     # --- Measuring ----------------------------------------------------------------------------------------
@@ -194,5 +192,4 @@ class RegressionMonitor(TrainerCallback):
                 )
                 control.should_training_stop = True
             elif self._best is None or loss is None or loss < self._best[0]:
-                weights = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
-                self._best = (math.inf if loss is None else loss, weights)
+                self._best = (math.inf if loss is None else loss, trained_weights(model))

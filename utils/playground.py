@@ -7,7 +7,6 @@ Here is what each control does. The widgets themselves are in ``playground_contr
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 import threading
@@ -39,6 +38,7 @@ from utils.playground_controls import (
 )
 from utils.session import Session
 from utils.session_runs import View, export
+from utils.sweep import load
 
 DELAY = 0.1  # seconds that a run waits for the next move: a held arrow key is one run
 IN_FRONT = (
@@ -231,11 +231,12 @@ class Playground(Controls):
         key = (view.shown and (id(view.shown.cancelled), view.shown.state.replace("waiting", "running"), len(view.shown.checkpoints),
                view.shown.guess), view.remembered, view.faint and id(view.faint.cancelled), len(view.finished),
                tuple(run.pin for run in view.finished))  # fmt: skip
-        key = (*key, self._marked(view))
+        mark = self._marked(view)
+        key = (*key, mark)
         words = live_words.in_words(view)
         with self._pen:
             if key != self._drawn:
-                self._png = self._figure.png(view, self._marked(view))
+                self._png = self._figure.png(view, mark)
                 self.picture.value = picture(self._png, words)
                 self._drawn = key
             self._say(view, words)
@@ -331,8 +332,7 @@ def cached_grid(model: str) -> tuple[tuple[float, float], ...]:
     """(learned, forgotten) of the runs that ``data/build_playground_grid.py`` measured; none for other models."""
     if model != "practice":
         return ()
-    rows = json.loads((DATA / "playground-grid.json").read_text(encoding="utf-8"))["runs"]
-    return tuple((row["learned"], row["forgotten"]) for row in rows)
+    return tuple((point.learned, point.forgotten) for point in load(DATA / "sweeps" / "playground.json"))
 
 
 def _two_digits(learning_rate: float) -> float:

@@ -15,10 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from utils.results import RunResult
+from utils.results import RunResult, by_setting
 
 if TYPE_CHECKING:
-    from utils.config import FineTuneConfig
     from utils.sweep import Point
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -50,7 +49,7 @@ def plot_run(result: RunResult, title: str | None = None) -> Figure:
     kept.set_xlabel("training step")
     kept.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
     kept.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.suptitle(title or finding(result), x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
+    _headline(figure, title or finding(result))
     _caption(figure, result)
     return figure
 
@@ -81,7 +80,7 @@ def plot_runs(results: Sequence[RunResult], labels: Sequence[str] | None = None,
         ncols=min(3, len(labels)),
     )
     if title:
-        figure.suptitle(title, x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
+        _headline(figure, title)
     return figure
 
 
@@ -91,13 +90,9 @@ def plot_plane(groups: dict[str, Sequence[Point]], varied: str, title: str | Non
     varied: the field of the settings that differs within a group; its value stands at each point. The bars reach from
     the lowest to the highest seed. Better is up and right.
     """
-    figure, axes = plt.subplots(figsize=(8.6, 4.8), layout="constrained", facecolor="white")
-    plt.close(figure)
-    style_axes(axes)
+    figure, axes = _one_panel(height=4.8)
     for i, (name, points) in enumerate(groups.items()):
-        settings: dict[FineTuneConfig, list[Point]] = {}
-        for point in points:
-            settings.setdefault(point.config.with_(seed=0), []).append(point)
+        settings = by_setting(points)
         x = [100 * sum(p.learned for p in same) / len(same) for same in settings.values()]
         y = [-sum(p.forgotten for p in same) / len(same) for same in settings.values()]
         spread = [[at + max(p.forgotten for p in same) for at, same in zip(y, settings.values(), strict=True)],
@@ -114,18 +109,14 @@ def plot_plane(groups: dict[str, Sequence[Point]], varied: str, title: str | Non
     axes.set_ylabel("change of retention (points)")
     axes.margins(x=0.09, y=0.1)
     axes.legend(frameon=False, loc="lower left")
-    figure.suptitle(title or "", x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
+    _headline(figure, title or "")
     return figure
 
 
 def plot_dose(points: Sequence[Point], title: str) -> Figure:
     """Dose and response: the learning rate, on a logarithmic axis, against the change of retention; every run is a point."""
-    figure, axes = plt.subplots(figsize=(8.6, 3.8), layout="constrained", facecolor="white")
-    plt.close(figure)
-    style_axes(axes)
-    groups: dict[float, list[float]] = {}
-    for point in points:
-        groups.setdefault(point.config.learning_rate, []).append(-point.forgotten)
+    figure, axes = _one_panel(height=3.8)
+    groups = {config.learning_rate: [-p.forgotten for p in same] for config, same in by_setting(points).items()}
     axes.plot(
         list(groups),
         [sum(same) / len(same) for same in groups.values()],
@@ -142,24 +133,20 @@ def plot_dose(points: Sequence[Point], title: str) -> Figure:
     axes.set_xlabel("learning rate (logarithmic)")
     axes.set_ylabel("change of retention (points)")
     axes.legend(frameon=False, loc="lower left")
-    figure.suptitle(title, x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
+    _headline(figure, title)
     return figure
 
 
 def plot_dashboard(result: RunResult) -> Figure:
     """What most dashboards show: the new task's losses, and nothing of the original domain."""
-    figure, axes = plt.subplots(figsize=(8.6, 3.2), layout="constrained", facecolor="white")
-    plt.close(figure)
-    style_axes(axes)
+    figure, axes = _one_panel(height=3.2)
     axes.plot(*result.series("train_loss"), color=COLOURS[5], ls="--", marker="s", ms=4, label="training rows")
     axes.plot(*result.series("held_out_loss"), color=COLOURS[0], marker="o", ms=5, lw=2.4, label="held-out rows")
     axes.set_ylabel("new-task loss\n(nats per token)")
     axes.set_xlabel("training step")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, loc="upper right")
-    figure.suptitle(
-        f"Loss down by {result.learned:.0%}: a success?", x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK
-    )
+    _headline(figure, f"Loss down by {result.learned:.0%}: a success?")
     return figure
 
 
@@ -199,7 +186,7 @@ def plot_guess(result: RunResult, guess: dict[int, float]) -> tuple[Figure, str]
     kept.yaxis.set_major_formatter(PercentFormatter(1))
     kept.set_xlabel("training step")
     kept.legend(frameon=False, loc="lower left")
-    figure.suptitle(finding(result), x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
+    _headline(figure, finding(result))
     _caption(figure, result)
     return figure, words
 
@@ -235,6 +222,17 @@ def _two_panels(sharex: bool, ratios: Sequence[float]) -> tuple[Figure, Sequence
     for ax in axes:
         style_axes(ax)
     return figure, axes
+
+
+def _one_panel(height: float) -> tuple[Figure, Axes]:
+    figure, axes = plt.subplots(figsize=(8.6, height), layout="constrained", facecolor="white")
+    plt.close(figure)
+    style_axes(axes)
+    return figure, axes
+
+
+def _headline(figure: Figure, words: str) -> None:
+    figure.suptitle(words, x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
 
 
 def style_axes(axes: Axes) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -83,9 +84,7 @@ class RunResult:
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
         """(steps, values) of a field of Checkpoint, or of one capability, leaving out what was not measured."""
-        pairs = [(c.step, c.retention[name] if name in c.retention else getattr(c, name)) for c in self.checkpoints]
-        kept = [(step, value) for step, value in pairs if value is not None]
-        return [step for step, _ in kept], [value for _, value in kept]
+        return series(self.checkpoints, name)
 
     def save(self, path: str | Path) -> Path:
         """Write JSON, to a temporary name first, so that a crash cannot leave half a file."""
@@ -117,6 +116,24 @@ class RunResult:
             return cls(**data)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a whole result ({error}); save the run again.") from error
+
+
+def series(checkpoints: Sequence[Checkpoint], name: str, finite: bool = False) -> tuple[list[int], list[float]]:
+    """(steps, values) of a field of Checkpoint, or of one capability, as far as it was measured.
+
+    finite: leave out as well what is no number, which a figure cannot draw.
+    """
+    pairs = [(c.step, c.retention[name] if name in c.retention else getattr(c, name)) for c in checkpoints]
+    kept = [(step, value) for step, value in pairs if value is not None and (math.isfinite(value) or not finite)]
+    return [step for step, _ in kept], [value for _, value in kept]
+
+
+def by_setting(runs: Iterable[Any]) -> dict[FineTuneConfig, list[Any]]:
+    """Runs that differ by nothing but the seed, together: anything with a ``config``, in the order of its settings."""
+    groups: dict[FineTuneConfig, list[Any]] = {}
+    for run in runs:
+        groups.setdefault(run.config.with_(seed=0), []).append(run)
+    return groups
 
 
 def write_whole(path: str | Path, text: str) -> Path:

@@ -121,7 +121,6 @@ class Session:
         """
         with self._lock:
             self._cancel()
-            self._notice = ""
             known = self._finished(self.config)
             runs = [] if known is not None and not again else [Run(self.config, guess=self._pending_guess)]
             self._active = list(runs)
@@ -133,7 +132,6 @@ class Session:
         """The same settings with five seeds, those that were run already left out."""
         with self._lock:
             self._cancel()
-            self._notice = ""
             configs = [self.config.with_(seed=self.config.seed + i) for i in range(BAND_SEEDS)]
             self._active = [Run(config) for config in configs if self._finished(config) is None]
             known, runs = self._finished(self.config), list(self._active)
@@ -293,6 +291,8 @@ class Session:
         return next((run for run in self._runs if run.config == config), None)
 
     def _cancel(self) -> None:
+        """End what is in flight, and take down the sentence that was about it."""
+        self._notice = ""
         for run in self._active:
             run.cancelled.set()
             run.state = "stopped"

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from utils.config import FineTuneConfig
 from utils.finetune import finetune
-from utils.results import RunResult, write_whole
+from utils.results import RunResult, by_setting, write_whole
 
 SCHEMA = 1
 
@@ -123,9 +123,6 @@ def at_same_learning(points: Sequence[Point], learned: float) -> float:
 
 def means(points: Sequence[Point]) -> dict[FineTuneConfig, tuple[float, float, float]]:
     """For each setting, over its seeds: mean learned, mean forgotten, and half the range of forgotten."""
-    groups: dict[FineTuneConfig, list[Point]] = {}
-    for point in points:
-        groups.setdefault(point.config.with_(seed=0), []).append(point)
     return {config: (sum(p.learned for p in group) / len(group), sum(p.forgotten for p in group) / len(group),
                      (max(p.forgotten for p in group) - min(p.forgotten for p in group)) / 2)
-            for config, group in groups.items()}  # fmt: skip
+            for config, group in by_setting(points).items()}  # fmt: skip
