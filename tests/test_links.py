@@ -62,7 +62,7 @@ def test_an_address_is_written_once_and_taken_out_again(course, tmp_path, capsys
     )
     assert course("--repo", "grace/forgetting") == 0
     moved = contents(tmp_path)
-    assert "ada" not in moved["README.md"] and "grace/forgetting/main" in moved["README.md"]
+    assert ADDRESS[0] not in moved["README.md"] and "grace/forgetting/main" in moved["README.md"]
     assert course("--repo", "none") == 0 and contents(tmp_path) == before
 
 
