@@ -28,7 +28,7 @@ demo:  ## show catastrophic forgetting in the terminal
 bench:  ## measure the time and memory of the lessons
 	@$(PYTHON) utils/environment.py bench $(ARGS)
 
-lint:  ## check style, format and spelling
+lint:  ## check style, spelling, links and how the lessons are stored
 	@$(PYTHON) utils/environment.py lint $(ARGS)
 
 lessons:  ## execute the lessons and store their outputs

@@ -233,7 +233,7 @@ def test_commands_for_each_system(env, monkeypatch, windows, tail):
     monkeypatch.setattr(env, "WINDOWS", windows)
     lines = {name: env.commands_for(name, ["-x"]) for name in env.COMMANDS}
     assert all(Path(line[0]) == env.VENV / tail for name in lines for line in lines[name])
-    assert lines["setup"] == [] and len(lines["lint"]) == 3
+    assert lines["setup"] == [] and len(lines["lint"]) == 5
     assert lines["test"][0][1:] == ["-m", "pytest", "-x"]
     assert lines["lab"][0][-2:] == ["-x", "lessons/00_start_here.ipynb"]
     assert f"--ServerApp.root_dir={env.ROOT}" in lines["lab"][0]

@@ -4,7 +4,7 @@ r"""Make the course's own environment and run the course in it: the script behin
 
 Commands: setup (make or mend .venv), lab (open JupyterLab), app (the playground as a page, for a projector),
 test (every test and lesson), demo (forgetting shown in the terminal), bench (time and memory of the lessons),
-lint (style and spelling), lessons (execute the lessons and store their outputs), links (write the badges, check
+lint (style, spelling, stored lessons, links), lessons (execute the lessons and store their outputs), links (write the badges, check
 every link), wheelhouse (pack everything for a room without network), test-lowest (the tests, in an environment of its
 own with the oldest packages that are allowed). What follows the command is passed on to what it runs.
 
@@ -254,6 +254,7 @@ def commands_for(name: str, extra: list[str]) -> list[list[str]]:
     lab += [f"--LabApp.default_url=/lab/tree/{first}"]  # what the address that is printed leads to
     if not WINDOWS and os.geteuid() == 0:  # in a container one is root, and Jupyter then asks for this
         lab += ["--allow-root"]
+    stored = [["tests/store_lessons.py", "--check"], ["tests/links.py", "--check"]]
     lines = {
         "setup": [],
         "lab": [[*lab, *extra, first]],  # a notebook named in extra comes before it, and is opened instead
@@ -261,7 +262,7 @@ def commands_for(name: str, extra: list[str]) -> list[list[str]]:
         "test": [["-m", "pytest", *extra]],  # what it runs, and how: pyproject.toml
         "demo": [["-m", "utils.demo", *extra]],
         "bench": [["tests/bench.py", *extra]],
-        "lint": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "codespell_lib"]],
+        "lint": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "codespell_lib"], *stored],
         "lessons": [["tests/store_lessons.py", *extra]],
         "links": [["tests/links.py", *extra]],
         "wheelhouse": [["-m", "utils.wheelhouse", *extra]],
