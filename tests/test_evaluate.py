@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from utils.data import QUESTIONS, DataError, Probe, live_subset, load_probes
+from utils.encode import IGNORE, encode
 from utils.evaluate import (
-    IGNORE,
     answer,
-    encode,
     kl_divergence,
     retention,
     score,
@@ -59,7 +58,7 @@ def test_the_loss_is_the_models_own(practice):
     """Against transformers' own loss, one row at a time: the shift by one is where hand-written metrics go wrong."""
     model, tokenizer = practice
     texts = ["The lamp is in the kitchen.", "Anna: Where is the map? Ben: The map is at home."]
-    scores = score_probes(model, tokenizer, texts)
+    scores = score(model, encode(tokenizer, texts))
     for text, loss in zip(texts, scores.loss, strict=True):
         ids = tokenizer(text, return_tensors="pt").input_ids
         assert loss == pytest.approx(model(input_ids=ids, labels=ids).loss.item(), abs=1e-4)
