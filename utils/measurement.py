@@ -16,13 +16,13 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.data import DataError, Probe
+from utils.data import MEASURES, DataError, Probe
 from utils.results import write_whole
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 PACKAGES = ("torch", "transformers", "peft")
-MEASURES = ("exact", "contains", "choice", "loss")
-LONGEST_SAID = 24  # tokens of a wrong answer: enough to see what went wrong
 
 
 class MeasurementError(ValueError):
@@ -63,14 +61,18 @@ class Row:
         """Raises MeasurementError, starting with ``where``, for a row that no measurement could have written."""
         texts = (self.prompt, self.answer, self.capability, self.said, *self.choices)
         if not all(isinstance(text, str) for text in texts) or not self.capability.strip():
-            raise MeasurementError(f"{where}: prompt, answer, said and choices must be text, and a capability is named.")
+            raise MeasurementError(
+                f"{where}: prompt, answer, said and choices must be text, and a capability is named."
+            )
         if self.measure not in MEASURES:
             raise MeasurementError(f"{where}: measure is {self.measure!r}; it must be one of {', '.join(MEASURES)}.")
         if self.right is not None and not isinstance(self.right, bool):
             raise MeasurementError(f"{where}: right is {self.right!r}; it must be true, false or null.")
         number = isinstance(self.loss, (int, float)) and not isinstance(self.loss, bool)
         if self.loss is not None and not (number and math.isfinite(self.loss)):
-            raise MeasurementError(f"{where}: loss is {self.loss!r}; it must be a finite number. Did the model diverge?")
+            raise MeasurementError(
+                f"{where}: loss is {self.loss!r}; it must be a finite number. Did the model diverge?"
+            )
         if (self.loss if self.measure == "loss" else self.right) is None:
             raise MeasurementError(f"{where}: a probe with measure {self.measure!r} says neither right nor wrong.")
 
@@ -111,6 +113,9 @@ class Measurement:
             raise MeasurementError("A measurement without probes says nothing; measure at least one.")
         for number, row in enumerate(self.rows, 1):
             row.check(f"Probe {number}")
+        for mean in self.means:
+            if not all(map(math.isfinite, (mean.value, mean.error))):
+                raise MeasurementError(f"The score of {mean.name!r} is {mean.value} ± {mean.error}; it must be finite.")
 
     @classmethod
     def of(
@@ -185,7 +190,9 @@ class Measurement:
         except (KeyError, TypeError, AttributeError) as error:
             raise MeasurementError(f"{path} is not a whole measurement ({error}); measure again.") from error
         if fingerprint != measurement.fingerprint:
-            raise MeasurementError(f"{path} was changed after it was measured: its probes do not fit their fingerprint.")
+            raise MeasurementError(
+                f"{path} was changed after it was measured: its probes do not fit their fingerprint."
+            )
         return measurement
 
 
@@ -208,7 +215,7 @@ def measure(
     if not probes:
         raise DataError("There are no probes; without them nothing can be measured. Add some.")
     began = time.perf_counter()
-    scores = score_probes(model, tokenizer, probes)
+    scores = score_probes(model, tokenizer, probes, chat=chat)
     for probe, loss in zip(probes, scores.loss, strict=True):
         if not math.isfinite(loss):
             raise MeasurementError(
@@ -223,16 +230,40 @@ def measure(
     )  # fmt: skip
 
 
+def _said(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe], right: Sequence, chat: bool
+) -> list[str]:
+    """What the model answers to each probe. An exact probe that is right says its answer, by definition."""
+    from utils.encode import context_length, encode, prompt_ids
+    from utils.evaluate import CONTAINS_TOKENS, complete, score
+
+    said = [probe.answer if r else "" for probe, r in zip(probes, right, strict=True)]
+    longest = context_length(model) or math.inf
+    rooms: dict[int, list[tuple[int, list[int]]]] = {}  # how many tokens there is room for, and for which probes
+    for i, probe in enumerate(probes):
+        if probe.measure == "contains" or (probe.measure == "exact" and not right[i]):
+            prompt = prompt_ids(tokenizer, probe.prompt, chat)
+            rooms.setdefault(min(CONTAINS_TOKENS, longest - len(prompt)), []).append((i, prompt))
+        elif probe.measure == "choice" and not right[i]:
+            rows = [replace(probe, answer=choice) for choice in probe.choices]
+            scores = score(model, encode(tokenizer, rows, chat=chat))
+            cost = [x * n / len(c) for x, n, c in zip(scores.loss, scores.tokens, probe.choices, strict=True)]
+            said[i] = probe.choices[cost.index(min(cost))]
+    for room, asked in rooms.items():
+        texts = complete(model, tokenizer, [prompt for _, prompt in asked], room)
+        for (i, _), text in zip(asked, texts, strict=True):
+            said[i] = text
+    return said
+
+
 def read_json(path: str | Path) -> Any:
-    """Parse a JSON file; NaN, which is not JSON, is refused. Raises MeasurementError with one sentence."""
+    """Parse a JSON file. Raises MeasurementError with one sentence."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse)
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise MeasurementError(f"{path} cannot be read ({error.strerror}); check the path.") from error
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise MeasurementError(f"{path} is not JSON ({str(error).splitlines()[0]}); measure again.") from error
-    except _NotANumber as error:
-        raise MeasurementError(f"{path} holds {error}, which is no number: the model diverged. Measure a sound one.") from error
 
 
 def installed(packages: Sequence[str]) -> dict[str, str]:
@@ -244,11 +275,3 @@ def installed(packages: Sequence[str]) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-class _NotANumber(Exception):
-    pass
-
-
-def _refuse(constant: str) -> float:
-    raise _NotANumber(constant)

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import bootstrap
+
+from utils.paired import mcnemar
 
 LEVEL = 0.05
 TOLERANCE = 3.0  # points: "held" says that more than this was lost is ruled out
@@ -60,7 +62,7 @@ def compare(before: Sequence[bool | None], after: Sequence[bool | None], seed: i
         high = 100 * (1 - (LEVEL / 2) ** (1 / n))
         low, p = -high, 1.0
     else:
-        p = float(binomtest(lost, lost + gained).pvalue)
+        p = mcnemar(lost, gained)
         if lost == n or gained == n:
             edge = 100 * (LEVEL / 2) ** (1 / n)
             low, high = (edge, 100.0) if lost == n else (-100.0, -edge)
