@@ -254,11 +254,13 @@ def p_text(value: float) -> str:
 
 
 def _verdict(critical: list[Comparison]) -> tuple[str, str]:
-    for word, ending in ((REGRESSED, "got worse by more than the budget"), (UNSURE, "cannot be certified")):
-        if names := [row.name for row in critical if row.word == word]:
-            return word, f"{_listed(names)} {ending}."
-    return PASSED, f"{_listed([row.name for row in critical if row.name != TOGETHER])}: no loss larger than the budget."
+    """The word for all of them, and a sentence that names those that it comes from."""
+    for word, before in ((REGRESSED, "Worse by more than is allowed"), (UNSURE, "Open")):
+        if rows := [row for row in critical if row.word == word]:
+            return word, f"{before}: {_listed(rows)}. {rows[-1].why if len(rows) == 1 else ''}".strip()
+    return PASSED, f"No loss larger than is allowed: {_listed(critical)}."
 
 
-def _listed(names: list[str], most: int = 6) -> str:
+def _listed(rows: list[Comparison], most: int = 6) -> str:
+    names = [row.name for row in rows if row.name != TOGETHER] or [TOGETHER]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
