@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from utils.power import power, probes_needed
 from utils.results import RunResult, by_setting
 
 if TYPE_CHECKING:
@@ -134,6 +136,34 @@ def plot_dose(points: Sequence[Point], title: str) -> Figure:
     axes.set_ylabel("change of retention (points)")
     axes.legend(frameon=False, loc="lower left")
     _headline(figure, title)
+    return figure
+
+
+def plot_power(drops: Sequence[float] = (20, 10, 5, 2), gained: float = 1.0) -> Figure:
+    """The chance to see a drop that is really there, against the number of probes: one curve a drop, in points.
+
+    gained: points that go from wrong to right meanwhile. The dots are where the chance first reaches 80 %.
+    """
+    figure, axes = _one_panel(height=4.0)
+    counts = np.unique(np.geomspace(8, 1000, 60).astype(int))
+    for i, drop in enumerate(drops):
+        chances = [power(int(n), drop, gained) for n in counts]
+        axes.plot(counts, chances, color=COLOURS[i], ls=STYLES[i], lw=2.4, label=f"{drop:g} points")
+        needed = probes_needed(drop, 0.8, gained)
+        if needed <= counts[-1]:
+            axes.plot([needed], [0.8], marker="o", ms=8, color=COLOURS[i])
+            axes.annotate(
+                f"{needed}", (needed, 0.8), xytext=(-7, 5), textcoords="offset points", ha="right", color=COLOURS[i]
+            )
+    axes.axhline(0.8, color=QUIET, lw=0.9, ls=":")
+    axes.set_xscale("log")
+    axes.set_xticks([10, 30, 100, 300, 1000], ["10", "30", "100", "300", "1,000"])
+    axes.set_ylim(0, 1.03)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_xlabel("probes (logarithmic)")
+    axes.set_ylabel("chance to see the drop")
+    axes.legend(frameon=False, loc="upper left", title="true drop")
+    _headline(figure, "A few questions see only a disaster; a small drop needs hundreds")
     return figure
 
 
