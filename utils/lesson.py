@@ -13,6 +13,8 @@ import matplotlib.pyplot as plt
 import torch
 from transformers.utils import logging as hf_logging
 
+from utils.figure_words import show_figures_in_words
+
 
 def start() -> None:
     """Prepare a lesson, and say on one line what it runs on."""
@@ -33,6 +35,7 @@ def start() -> None:
             "font.family": "DejaVu Sans",  # ships with matplotlib, so a page looks the same everywhere
         }
     )
+    show_figures_in_words()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     libraries = ", ".join(f"{name} {version(name).split('+')[0]}" for name in ("torch", "transformers", "trl", "peft"))
     print(f"Ready: Python {platform.python_version()}, {libraries}, on {device}.")
