@@ -14,6 +14,7 @@ import torch
 from transformers.utils import logging as hf_logging
 
 from utils.figure_words import show_figures_in_words
+from utils.machine import share_the_machine
 
 
 def start() -> None:
@@ -36,7 +37,10 @@ def start() -> None:
         }
     )
     show_figures_in_words()
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    share_the_machine()
+    threads = torch.get_num_threads()
+    cpu = f"{threads} CPU thread{'s' if threads > 1 else ''}"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
     libraries = ", ".join(f"{name} {version(name).split('+')[0]}" for name in ("torch", "transformers", "trl", "peft"))
     print(f"Ready: Python {platform.python_version()}, {libraries}, on {device}.")
 
