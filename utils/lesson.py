@@ -10,6 +10,9 @@ from importlib.metadata import version
 
 from utils import colab
 
+from utils.figure_words import show_figures_in_words
+from utils.machine import share_the_machine
+
 
 def start() -> None:
     """Prepare a lesson, and say on one line what it runs on."""
@@ -36,7 +39,11 @@ def start() -> None:
             "font.family": "DejaVu Sans",  # ships with matplotlib, so a page looks the same everywhere
         }
     )
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    show_figures_in_words()
+    share_the_machine()
+    threads = torch.get_num_threads()
+    cpu = f"{threads} CPU thread{'s' if threads > 1 else ''}"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
     libraries = ", ".join(f"{name} {version(name).split('+')[0]}" for name in ("torch", "transformers", "trl", "peft"))
     print(f"Ready: Python {platform.python_version()}, {libraries}, on {device}.")
 

@@ -63,7 +63,7 @@ def plot_runs(results: Sequence[RunResult], labels: Sequence[str] | None = None,
     longest = max(result.config.steps for result in results)
     for i, (result, label) in enumerate(zip(results, labels, strict=True)):
         look = dict(color=COLOURS[i % 7], ls=STYLES[i % 7], marker=MARKERS[i % 7], ms=5, lw=2.2)
-        loss.plot(*result.series("held_out_loss"), **look)
+        loss.plot(*result.series("held_out_loss"), label=label, **look)
         kept.plot(*result.series("accuracy"), label=label, **look)
     for axes in (loss, kept):
         axes.set_xlim(-0.02 * longest, 1.02 * longest)
@@ -204,7 +204,7 @@ def plot_guess(result: RunResult, guess: dict[int, float]) -> tuple[Figure, str]
         else finding(result)
     )
     figure, (loss, kept) = _two_panels(sharex=True, ratios=(1, 1))
-    loss.plot(*result.series("held_out_loss"), color=COLOURS[0], marker="o", ms=5, lw=2.4)
+    loss.plot(*result.series("held_out_loss"), color=COLOURS[0], marker="o", ms=5, lw=2.4, label="measured")
     loss.set_ylabel("held-out new-task loss\n(nats per token)")
     loss.set_ylim(bottom=0)
     kept.plot(*result.series("accuracy"), color=INK, marker="o", ms=5, lw=2.4, label="measured")
