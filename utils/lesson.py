@@ -10,9 +10,6 @@ from importlib.metadata import version
 
 from utils import colab
 
-from utils.figure_words import show_figures_in_words
-from utils.machine import share_the_machine
-
 
 def start() -> None:
     """Prepare a lesson, and say on one line what it runs on."""
@@ -21,6 +18,9 @@ def start() -> None:
     import matplotlib.pyplot as plt
     import torch
     from transformers.utils import logging as hf_logging
+
+    from utils.figure_words import show_figures_in_words
+    from utils.machine import share_the_machine
 
     # Deprecations inside the libraries, and progress bars that last a blink: noise between a learner and a result.
     warnings.filterwarnings("ignore", category=FutureWarning)

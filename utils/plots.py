@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from utils.power import power, probes_needed
-from utils.results import RunResult, by_setting
+from utils.results import Checkpoint, RunResult, by_setting, series
 
 if TYPE_CHECKING:
     from utils.sweep import Point
@@ -33,27 +33,41 @@ def plot_run(result: RunResult, title: str | None = None) -> Figure:
 
     The title says the finding in figures; pass ``title`` to replace it.
     """
-    figure, (loss, kept) = _two_panels(sharex=True, ratios=(1, 1.15))
-    steps, held_out = result.series("held_out_loss")
-    loss.plot(*result.series("train_loss"), color=COLOURS[5], ls="--", marker="s", ms=4, label="training dialogues")
-    loss.plot(steps, held_out, color=COLOURS[0], marker="o", ms=5, lw=2.4, label="held-out dialogues")
-    loss.set_ylabel("new-task loss\n(nats per token)")
-    loss.set_ylim(bottom=0)
-    loss.legend(frameon=False, loc="upper right")
+    figure = plot_checkpoints(result.checkpoints, title or finding(result))
+    _caption(figure, result)
+    return figure
 
-    for i, capability in enumerate(result.checkpoints[0].retention):
-        kept.plot(*result.series(capability), color=COLOURS[(i + 1) % 6], ls=STYLES[(i + 1) % 6],
+
+def plot_checkpoints(checkpoints: Sequence[Checkpoint], title: str) -> Figure:
+    """The two curves of any run that a monitor watched: new-task loss above, if it was measured, retention below."""
+    drawn = {name: series(checkpoints, f"{name}_loss", finite=True) for name in ("train", "held_out")}
+    if any(values for _, values in drawn.values()):
+        figure, (loss, kept) = _two_panels(sharex=True, ratios=(1, 1.15))
+        loss.plot(*drawn["train"], color=COLOURS[5], ls="--", marker="s", ms=4, label="training rows")
+        loss.plot(*drawn["held_out"], color=COLOURS[0], marker="o", ms=5, lw=2.4, label="held-out rows")
+        loss.set_ylabel("new-task loss\n(nats per token)")
+        loss.set_ylim(bottom=0)
+        loss.legend(*_those_with_points(loss), frameon=False, loc="upper right")
+    else:
+        figure, kept = _one_panel(height=3.4)
+    for i, capability in enumerate(checkpoints[0].retention):
+        kept.plot(*series(checkpoints, capability), color=COLOURS[(i + 1) % 6], ls=STYLES[(i + 1) % 6],
                   marker=MARKERS[i % 7], ms=4, lw=1.3, alpha=0.9, label=capability)  # fmt: skip
-    kept.plot(*result.series("accuracy"), color=INK, lw=3, marker="o", ms=6, label="all together")
+    kept.plot(*series(checkpoints, "accuracy"), color=INK, lw=3, marker="o", ms=6, label="all together")
     kept.set_ylabel("retention\n(probes answered right)")
     kept.set_ylim(-0.03, 1.03)
     kept.yaxis.set_major_formatter(PercentFormatter(1))
     kept.set_xlabel("training step")
     kept.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
     kept.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    _headline(figure, title or finding(result))
-    _caption(figure, result)
+    _headline(figure, title)
     return figure
+
+
+def _those_with_points(axes: Axes) -> tuple[list, list]:
+    """Handles and labels for a legend, without those of empty lines."""
+    pairs = [pair for pair in zip(*axes.get_legend_handles_labels(), strict=True) if len(pair[0].get_xdata())]
+    return [handle for handle, _ in pairs], [label for _, label in pairs]
 
 
 def plot_runs(results: Sequence[RunResult], labels: Sequence[str] | None = None, title: str | None = None) -> Figure:
