@@ -56,7 +56,16 @@ def load_jsonl(path: str | Path, fields: Sequence[str]) -> list[dict]:
 
     Raises DataError with file, line and fault. Blank lines are skipped.
     """
-    path = Path(path)
+    rows = []
+    for where, row in _numbered(Path(path)):
+        for field in fields:
+            _check_text(row, field, where, fields)
+        rows.append(row)
+    return rows
+
+
+def _numbered(path: Path) -> list[tuple[str, dict]]:
+    """Each row of a JSONL file, with the words that say where it stands."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
@@ -78,9 +87,7 @@ def load_jsonl(path: str | Path, fields: Sequence[str]) -> list[dict]:
             raise DataError(f"{where}: nested too deeply to be read; write one flat object a line.") from None
         if not isinstance(row, dict):
             raise DataError(f'{where}: a row is an object like {{"prompt": ...}}, not {type(row).__name__}.')
-        for field in fields:
-            _check_text(row, field, where, fields)
-        rows.append(row)
+        rows.append((where, row))
     if not rows:
         raise DataError(f"{path} has no rows; write at least one object a line.")
     return rows
@@ -99,15 +106,14 @@ def read_probes(path: str | Path, use: str = "probe") -> list[Probe]:
     use: "probe" for the rows that are measured, "replay" for those set aside to be practised again.
     """
     probes, seen = [], {}
-    for number, row in enumerate(load_jsonl(path, ("capability",)), 1):
-        where = f"{path}, row {number}"
+    for where, row in _numbered(Path(path)):
         probe, row_use = probe_of(row, where), row.get("use", "probe")
         if row_use not in USES:
             raise DataError(f"{where}: use is {row_use!r}; use one of {', '.join(USES)}.")
         question = probe.prompt or probe.answer
         if question in seen:
-            raise DataError(f"{where}: asks {question[:60]!r} again (row {seen[question]}); keep one of them.")
-        seen[question] = number
+            raise DataError(f"{where}: asks {question[:60]!r} again ({seen[question]}); keep one of them.")
+        seen[question] = where.rsplit(", ", 1)[1]
         if row_use == use:
             probes.append(probe)
     return probes
