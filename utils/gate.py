@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,9 @@ SHOWN = 5  # lost answers in the terminal
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit code is returned."""
     asked = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a console that cannot show a sign is no reason to fail
     try:
         decision = compare_files(
             asked.baseline, asked.candidate, asked.metric, max_drop=asked.max_drop, max_loss_rise=asked.max_loss_rise,
@@ -104,16 +108,8 @@ def cells(row: Comparison) -> list[str]:
     before, after = (f"{x:.{digits}f}{unit}" for x in (row.before, row.after))
     changed = "" if row.lost is None else f"{row.lost} / {row.gained}"
     name = row.name if row.critical else f"{row.name} (informational)"
-    return [
-        name,
-        before,
-        after,
-        changed,
-        f"{drop} ({low} to {high})",
-        p_text(row.p)[2:].lstrip("= "),
-        row.word,
-        row.why,
-    ]
+    chance = p_text(row.p)[2:].lstrip("= ")
+    return [name, before, after, changed, f"{drop} ({low} to {high})", chance, row.word, row.why]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -142,4 +138,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Exception:  # Python's own exit code for a crash is 1, which here means something else
+        traceback.print_exc()
+        sys.exit(EXIT[UNSURE])
