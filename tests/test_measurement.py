@@ -25,21 +25,33 @@ rows = st.builds(
 def small(**changes) -> dict:
     """A measurement of one probe, as its file has it."""
     one = Measurement("m", (Row("What is 2+2?", "4.", "sums", right=True, loss=0.5, said="4."),))
-    return {**json.loads(json.dumps({"schema": 1, "fingerprint": one.fingerprint, **vars(one)}, default=vars)), **changes}
+    return {
+        **json.loads(json.dumps({"schema": 1, "fingerprint": one.fingerprint, **vars(one)}, default=vars)),
+        **changes,
+    }
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(rows, min_size=1, max_size=6), st.none() | text, st.booleans())
 def test_a_measurement_comes_back_as_it_was(tmp_path, listed, adapter, chat):
-    saved = Measurement("my model", listed, adapter=adapter, chat=chat, notes=("mind",), means=(Mean("arc", 0.5, 0.01, 9),))
+    saved = Measurement(
+        "my model", listed, adapter=adapter, chat=chat, notes=("mind",), means=(Mean("arc", 0.5, 0.01, 9),)
+    )
     assert Measurement.load(saved.save(tmp_path / "m.json")) == saved
     assert len(saved.keyed()) == len(listed), "a probe that is asked twice is two rows"
     assert Measurement("other", listed[::-1]).fingerprint == saved.fingerprint, "neither order nor answers count"
 
 
+names = st.sampled_from(["schema", "rows", "model", "prompt", "loss", "means", "fingerprint"]) | text
+odd = st.recursive(
+    st.none() | st.booleans() | st.floats() | text,
+    lambda x: st.lists(x, max_size=3) | st.dictionaries(names, x, max_size=4),
+    max_leaves=8,
+)
+
+
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.recursive(st.none() | st.booleans() | st.floats() | text, lambda x: st.lists(x, max_size=3) | st.dictionaries(
-    st.sampled_from(["schema", "rows", "model", "prompt", "loss", "means", "fingerprint"]) | text, x, max_size=4), max_leaves=8))  # fmt: skip
+@given(odd)
 def test_whatever_else_is_in_the_file_is_one_sentence(tmp_path, data):
     path = tmp_path / "odd.json"
     path.write_text(json.dumps(data))

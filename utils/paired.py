@@ -81,8 +81,9 @@ def probes_to_block(probes: int, lost: int, gained: int, level: float) -> int | 
     """About how many probes would show that something was lost, if they behaved like these. None: no number would."""
     if lost <= gained:
         return None
-    # The upper tail of a fair coin, for counts that need not be whole.
-    return _smallest(probes, lambda k: beta.cdf(0.5, lost * k, gained * k + 1) <= level)
+    return _smallest(
+        probes, lambda k: mcnemar(math.floor(lost * k + 1e-9), math.ceil(gained * k - 1e-9), "greater") <= level
+    )
 
 
 def _smallest(probes: int, enough) -> int | None:
