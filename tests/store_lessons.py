@@ -70,6 +70,8 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
             if data.pop(WIDGET_VIEW, None) is not None:
                 # A stored view is dead without its widget's state, which is large and differs at each run.
                 data["text/plain"] = WIDGET_TEXT
+            if alternative_text(output):
+                data.pop("text/html", None)  # the same picture a second time, for JupyterLab (utils/figure_words.py)
     for cell_number, cell in enumerate(code_cells(notebook), start=1):
         if cell.execution_count is not None:
             cell.execution_count = cell_number
@@ -77,6 +79,13 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
                 if "execution_count" in output:
                     output.execution_count = cell_number
     return notebook
+
+
+def alternative_text(output: NotebookNode) -> str:
+    """The words of a picture, for those who do not see it; "" where it has none, or where there is no picture."""
+    if "image/png" not in output.get("data", {}):
+        return ""
+    return output.get("metadata", {}).get("image/png", {}).get("alt", "")
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -111,6 +120,8 @@ def problems(notebook: NotebookNode, size: int) -> list[str]:
             png = base64.b64decode(output.get("data", {}).get("image/png", ""))
             if len(png) >= PNG_BYTES:
                 found.append(f"{where} shows a PNG of {len(png):,} bytes, {PNG_BYTES:,} or more")
+            if png and not alternative_text(output):
+                found.append(f"{where} shows a picture without alternative text: set the figure's `alt`")
             for text in output_texts(output):
                 if match := MACHINE_PATH.search(text):
                     shown = text[max(0, match.start() - 20) : match.end() + 40]

@@ -45,6 +45,9 @@ def test_the_readme_shows_what_the_lesson_stored():
     assert store_lessons.showcase(store_lessons.read(store_lessons.LESSONS / lesson)) == picture.read_bytes()
 
 
+PICTURE = {"image/png": {"alt": "words"}}  # the metadata of a picture that has them
+
+
 def notebook_of(*cells):
     """A notebook with these cells, not executed."""
     return nbformat.v4.new_notebook(cells=list(cells), metadata={"widgets": {"state": 1}, "colab": {}})
@@ -83,6 +86,15 @@ def test_normalise_drops_what_differs_by_run():
     nbformat.validate(first)
 
 
+def test_a_picture_is_stored_once_with_its_words():
+    """JupyterLab is shown it as HTML; what is stored is the PNG, which every reader of notebooks draws."""
+    bundle = {"image/png": "AAAA", "text/html": "<img alt='words'>", "text/plain": "words"}
+    told, mute = (nbformat.v4.new_output("display_data", dict(bundle), metadata=m) for m in (PICTURE, {}))
+    stored = store_lessons.normalise(notebook_of(code("plot()", told), code("other()", mute)))
+    assert set(stored.cells[0].outputs[0].data) == {"image/png", "text/plain"}
+    assert set(stored.cells[1].outputs[0].data) == set(bundle)
+
+
 def test_normalise_keeps_ids_and_numbers_cells():
     notebook = notebook_of(code("1", id="mine"), nbformat.v4.new_code_cell(""), code("2"))
     notebook.cells[2].update(id="mine", execution_count=7)
@@ -101,7 +113,11 @@ def test_normalise_keeps_ids_and_numbers_cells():
             nbformat.v4.new_output("display_data", {"text/html": r"<b>C:\Users\ann</b>"}),
             "path of one machine",
         ),
-        (nbformat.v4.new_output("display_data", {"image/png": "A" * 400_000}), "PNG of 300,000 bytes"),
+        (
+            nbformat.v4.new_output("display_data", {"image/png": "A" * 400_000}, metadata=PICTURE),
+            "PNG of 300,000 bytes",
+        ),
+        (nbformat.v4.new_output("display_data", {"image/png": "AAAA"}), "without alternative text"),
     ],
 )
 def test_problems_are_found(output, words):
