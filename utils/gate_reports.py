@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from dataclasses import asdict
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,16 @@ def write_junit(decision: Decision, path: str | Path) -> Path:
 def write_html(decision: Decision, path: str | Path) -> Path:
     """One page that needs nothing else: figures inline, light and dark, readable on a phone and on paper."""
     return write_whole(path, html(decision))
+
+
+def preview(decision: Decision, height: int = 620) -> Any:
+    """The page inside a notebook, in a frame of its own ``height`` pixels high: its styles stay its own."""
+    from IPython.display import HTML
+
+    frame = f'style="width:100%;height:{height}px;border:1px solid #9995" title="The report of the gate"'
+    with warnings.catch_warnings():  # "Consider using IPython.display.IFrame": which shows a file, not a page
+        warnings.simplefilter("ignore")
+        return HTML(f'<iframe srcdoc="{escape(html(decision))}" {frame}></iframe>')
 
 
 def html(decision: Decision) -> str:
