@@ -15,7 +15,6 @@ from utils import gate
 from utils.gate_reports import html, write_json, write_junit
 from utils.gate_rules import PASSED, REGRESSED, TOGETHER, UNSURE, Decision, judge
 from utils.measurement import Mean, Measurement, MeasurementError, Row
-from utils.tables import gate_table
 
 EVIL = "<script>alert(1)</script><img src=http://x.test/a.png onerror=alert(2)>\x00\x1b[31m\u202e[bold]]]>&amp;"
 
@@ -386,5 +385,5 @@ def test_the_page_is_in_order_for_a_screen_reader():
 
 
 def test_a_notebook_shows_the_table():
-    table = gate_table(judge(measured(sums=(99, 1)), measured("new", sums=(9, 91))))
+    table = gate.decision_table(judge(measured(sums=(99, 1)), measured("new", sums=(9, 91))))
     assert table.frame["verdict"].tolist() == [REGRESSED] and "<table" in table._repr_html_()

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -94,6 +95,15 @@ def _print_table(
         *others, last = (escape(clean(cell)) for cell in row)
         table.add_row(*others, f"[{colours[i]}]{last}[/]" if colours else last)
     console.print(table)
+
+
+def decision_table(decision: Decision) -> Any:
+    """The lines of a decision as a table for a notebook. It needs two more files of the course, and the gate neither."""
+    import pandas as pd
+
+    from utils.tables import Table
+
+    return Table(pd.DataFrame([cells(row) for row in decision.comparisons], columns=COLUMNS))
 
 
 def cells(row: Comparison) -> list[str]:

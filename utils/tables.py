@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from utils.gate import COLUMNS, cells
-from utils.gate_rules import Decision
 from utils.results import RunResult
 from utils.verdict import compare
 
@@ -62,11 +60,6 @@ def capability_table(result: RunResult) -> Table:
             }
         )
     return Table(pd.DataFrame(rows))
-
-
-def gate_table(decision: Decision) -> Table:
-    """What the gate found, one row a capability, as its report has it."""
-    return Table(pd.DataFrame([cells(row) for row in decision.comparisons], columns=COLUMNS))
 
 
 def curve_table(result: RunResult) -> Table:
