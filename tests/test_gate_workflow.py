@@ -29,7 +29,7 @@ def workflow() -> dict:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory) -> Path:
-    """A team's repository: the files that the example names, probes, and two fine-tuned adapters to choose from."""
+    """A team's repository: the files that the example names, and probes."""
     folder = tmp_path_factory.mktemp("team")
     (folder / "utils").mkdir()
     named = re.search(
@@ -38,9 +38,6 @@ def repository(tmp_path_factory) -> Path:
     for name in named[1].replace("#", " ").split():
         shutil.copy(EXAMPLE.parent / name, folder / "utils" / name)
     save_probes([p for p in load_probes() if p.capability in ("arithmetic", "capitals")], folder / "probes.jsonl")
-    careful = FineTuneConfig(learning_rate=5e-4, replay=0.25)
-    for name, config in (("reckless", preset("reckless")), ("careful", careful)):
-        finetune(config, keep_model=True).model.save_pretrained(folder / name)
     return folder
 
 
@@ -68,6 +65,9 @@ def run_steps(workflow: dict, repository: Path, adapter: str) -> dict[str, int]:
 
 @pytest.mark.skipif(os.name == "nt", reason="the steps are written for a shell that Windows does not have")
 def test_a_reckless_adapter_is_blocked_and_a_careful_one_passes(workflow, repository):
+    careful = FineTuneConfig(learning_rate=5e-4, replay=0.25)
+    for name, config in (("reckless", preset("reckless")), ("careful", careful)):
+        finetune(config, keep_model=True).model.save_pretrained(repository / name)
     report = repository / "report"
     blocked = run_steps(workflow, repository, "reckless")
     assert list(blocked.values()) == [0, 0, 0, 1] and list(blocked)[-1] == "Compare"
