@@ -5,8 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from utils import gate
+from utils.data import DataError
+from utils.gate_reports import html
 from utils.gate_rules import judge
 from utils.lm_eval_results import read_measurement
 from utils.measurement import MeasurementError
@@ -161,3 +165,37 @@ def test_damaged_results_are_one_sentence_and_exit_2(copies, capsys, change, say
     assert gate.main([str(REAL / "base"), str(copies[1])]) == 2
     printed = capsys.readouterr()
     assert says in printed.out and "Traceback" not in printed.out + printed.err
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=5),
+    lambda x: st.lists(x, max_size=2) | st.dictionaries(st.text(max_size=5), x, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.data(), st.sampled_from(["results", "samples_course_sums", "samples_course_capitals", "samples_course_everyday"])
+)
+def test_no_change_to_the_files_makes_a_crash(tmp_path_factory, data, which):
+    """One value somewhere is replaced. Then it is refused in one sentence, or compared like any other."""
+    folder = shutil.copytree(REAL / "reckless", tmp_path_factory.mktemp("changed") / "r")
+    path = next(folder.glob(f"{which}_2*"))
+    lines = path.read_text().splitlines() if which != "results" else [path.read_text()]
+    content = json.loads(lines[0])
+    place = content
+    while isinstance(place, (dict, list)) and place:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else [0, len(place) - 1]))
+        if not isinstance(place[key], (dict, list)) or not place[key] or data.draw(st.integers(0, 3)) == 0:
+            place[key] = data.draw(anything)
+            break
+        place = place[key]
+    path.write_text("\n".join([json.dumps(content), *lines[1:]]))
+    try:
+        decision = gate.compare_files(REAL / "base", folder)
+    except (MeasurementError, DataError) as error:
+        assert "\n" not in str(error)
+    else:
+        gate.show(decision)
+        html(decision)
