@@ -142,7 +142,7 @@ def _read(store: str | Path) -> dict[FineTuneConfig, Point | None]:
     number = 0
     try:
         text = Path(store).read_text(encoding="utf-8")
-        for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
+        for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):  # noqa: B007 - named in the error
             row = json.loads(line)
             if (schema := row.pop("schema")) != SCHEMA:
                 raise ValueError(f"{store} has schema {schema!r} and this course reads {SCHEMA}; sweep again.")
