@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab app test demo bench lint lessons clean
+.PHONY: help setup lab app test demo bench lint lessons claims clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+: *## ' Makefile | sed -E 's/^([a-z]+): *## /  make \1	/'
@@ -33,6 +33,9 @@ lint:  ## check style, format and spelling
 
 lessons:  ## execute the lessons and store their outputs
 	@$(PYTHON) utils/environment.py lessons $(ARGS)
+
+claims:  ## measure every claim again where runs are missing, and write the table of verdicts
+	@$(PYTHON) utils/environment.py claims $(ARGS)
 
 clean:  ## remove .venv and every cache
 	rm -rf .venv .venv.lock .pytest_cache .ruff_cache .hypothesis

