@@ -117,11 +117,21 @@ def test_holm_is_statsmodels_holm():
 )  # fmt: skip
 def test_the_rule_for_a_contrast(low, high, effect, p, word):
     assert outcome(Contrast("?", None), low, high, effect, p) == word
+    predicted_none = outcome(Contrast("?", None, predicts="none"), low, high, effect, p)
+    assert predicted_none == ("differs" if word in ("shown", "opposite") else word)
 
 
 def test_the_rule_for_a_claim():
-    two = Claim("k", "0", "t", "h", "v", "h", (Contrast("a", None), Contrast("b", None, predicts="none"), Contrast("c", None, counts=False)))
-    words = {("shown", "no effect"): "supported", ("shown", "shown"): "qualified", ("open", "no effect"): "qualified",
+    two = Claim(
+        "k",
+        "0",
+        "t",
+        "h",
+        "v",
+        "h",
+        (Contrast("a", None), Contrast("b", None, predicts="none"), Contrast("c", None, counts=False)),
+    )
+    words = {("shown", "no effect"): "supported", ("shown", "differs"): "qualified", ("open", "no effect"): "qualified",
              ("opposite", "open"): "not shown"}  # fmt: skip
     for outcomes, word in words.items():
         assert verdict(two, outcomes) == word
@@ -148,3 +158,121 @@ def test_every_claim_is_stated_in_full_and_its_settings_are_run():
     smollm2 = {claim.number for claim in CLAIMS for contrast in claim.contrasts if contrast.model == "smollm2"}
     assert smollm2 == {"1", "2a", "2c", "5"}
     assert len(experiments.SEEDS["practice"]) >= 5 and len(experiments.SEEDS["smollm2"]) >= 3
+
+
+# --- What is stored -------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def stored():
+    return {name: load(runs.store) for name, runs in plan().items()}
+
+
+def test_every_planned_run_is_stored_with_the_probes_of_today(stored):
+    for name, runs in plan().items():
+        wanted = {config.with_(seed=seed) for config in runs.configs for seed in runs.seeds}
+        assert wanted == {point.config for point in stored[name]}, f"{name}: run `make claims`"
+        source = "general" if name == "smollm2" else None
+        asked = fingerprint([probe.prompt for probe in load_probes(source)])
+        assert {point.probes for point in stored[name]} == {asked}, f"{name}: the probes changed; measure again"
+        row = json.loads(runs.store.read_text().splitlines()[0])
+        assert row["versions"]["torch"] and row["machine"]
+    assert len(load_probes("general")) >= 100 and sum(map(len, stored.values())) == 313
+
+
+def test_what_recovers_starts_where_the_reckless_run_ended(stored):
+    ended = {p.config.seed: p.after for p in stored["practice"] if p.config.with_(seed=0) == experiments.RECKLESS}
+    assert all(p.before == ended[p.config.seed] for p in stored["recovery"])
+    for name in ("practice", "practice-small", "dense"):
+        assert all(p.before.count("1") >= 0.97 * len(p.before) for p in stored[name]), f"{name}: a base model was not untouched"
+
+
+def test_the_stored_verdicts_follow_from_the_stored_runs(stored):
+    decided = verdicts.decide(verdicts.tables_of([point for points in stored.values() for point in points]))
+    kept = verdicts.load()
+    assert [v.word for v in decided.values()] == [v.word for v in kept.values()] and list(decided) == list(kept)
+    for key, found in decided.items():
+        for new, old in zip(found.findings, kept[key].findings, strict=True):
+            assert (new.asks, new.outcome, new.by_seed) == (old.asks, old.outcome, old.by_seed)
+            numbers = [(f.effect, f.low, f.high) for f in (new, old)]
+            assert numbers[0] == pytest.approx(numbers[1], abs=0.01, nan_ok=True)
+
+
+def test_one_claim_made_again_with_two_other_seeds_agrees(stored):
+    """Replay at the reckless rate, from nothing. Two new seeds scatter as seeds do: by as much as the stored ones, at most."""
+    again = Table(sweep([experiments.RECKLESS, experiments.REPLAY[0.25]], seeds=(21, 22)))
+    finding, contrast = verdicts.load()["replay"].findings[0], CLAIMS[3].contrasts[0]
+    effect = contrast.measure(again.sample())
+    scatter = (max(finding.by_seed) - min(finding.by_seed)) / 2
+    assert finding.low - scatter <= effect <= finding.high + scatter
+    assert contrast.measure(Table(stored["practice"]).sample()) == pytest.approx(finding.effect, abs=0.01)
+
+
+def test_the_readme_has_the_table_of_the_stored_verdicts(root):
+    text = (root / "README.md").read_text()
+    table = text.split(verdicts.BEGIN)[1].split(verdicts.END)[0].strip()
+    assert table == verdicts.readme_table(verdicts.load()), "run `make claims`"
+    assert len(table.splitlines()) == 2 + len(CLAIMS)
+
+
+def test_verdicts_survive_their_file_and_a_broken_one_is_a_sentence(tmp_path):
+    kept = verdicts.load()
+    assert verdicts.load(verdicts.save(kept, tmp_path / "v.json")).keys() == kept.keys()
+    assert (tmp_path / "v.json").read_text() == verdicts.FILE.read_text()
+    for content in ("{", '{"schema": 1}', '{"schema": 7, "claims": {}}'):
+        (tmp_path / "v.json").write_text(content)
+        with pytest.raises(ValueError, match="make claims"):
+            verdicts.load(tmp_path / "v.json")
+    (tmp_path / "README.md").write_text("no markers")
+    with pytest.raises(ValueError, match="no place for the verdicts"):
+        verdicts.write_into(tmp_path / "README.md", "table")
+
+
+def test_the_command_runs_nothing_that_is_stored(capsys):
+    from utils.claims.__main__ import main
+
+    before = (FOLDER / "dense.jsonl").read_bytes()
+    assert main(["--only", "dense"]) == 0 and (FOLDER / "dense.jsonl").read_bytes() == before
+    assert "10 of 10 runs come from dense.jsonl; 0 to run." in capsys.readouterr().out
+
+
+def test_both_practice_models_know_the_repertoire(root):
+    for folder in SHIPPED.values():
+        figures = json.loads((folder / "figures.json").read_text())
+        assert min(figures["exact_match"].values()) >= 97, folder
+        assert (folder / "README.md").exists()
+
+
+# --- Cards ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.key)
+def test_a_card_says_what_is_said_and_what_was_measured(claim):
+    card = claim_card(claim.key)
+    html = card._repr_html_()
+    assert card.verdict.word in html and "Said" in html and "<a href=" in html and "Your runs" not in html
+    assert all(
+        finding.asks.removeprefix("For comparison: ").replace(">", "&gt;") in html for finding in card.verdict.findings
+    )
+    assert card.verdict.word in card.figure.get_suptitle() and card.figure.alt
+    assert claim.title in repr(card) and "href" not in repr(card)
+
+
+def test_your_own_runs_are_marked_among_ours(tmp_path):
+    mine = finetune(FineTuneConfig(learning_rate=4e-3, steps=4, evaluate_every=2), questions=())
+    for key in ("rate", "kl", "during", "recovery"):
+        card = claim_card(key, runs=[mine, replace(point(A, "11"), steps=(0, 40))])
+        labels = [text.get_text() for text in card.figure.axes[0].get_legend().get_texts()]
+        assert labels.count("your runs in this notebook") == 1
+        assert "Your runs" in card._repr_html_() and "lr 0.004" in repr(card) and "Your runs" in card.figure.alt
+        card.figure.savefig(tmp_path / "card.png", dpi=115)
+        assert (tmp_path / "card.png").stat().st_size < 150_000
+
+
+def test_a_card_shows_itself_in_a_notebook(capsys):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    InteractiveShell.instance()
+    claim_card("rank")._ipython_display_()
+    assert "HTML object" in capsys.readouterr().out
+
+
+def test_another_key_is_named():
+    with pytest.raises(ValueError, match="'speed' is not a claim of the course; use one of forgetting, rate"):
+        claim_card("speed")

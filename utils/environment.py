@@ -4,9 +4,8 @@ r"""Make the course's own environment and run the course in it: the script behin
 
 Commands: setup (make or mend .venv), lab (open JupyterLab), app (the playground as a page, for a projector),
 test (every test and lesson), demo (forgetting shown in the terminal), bench (time and memory of the lessons),
-lint (style and spelling), lessons (execute the lessons and store their outputs), claims (run every experiment and write
-the table of verdicts). What follows the command is
-passed on to what it runs.
+lint (style and spelling), lessons (execute the lessons and store their outputs), claims (run
+every experiment and write the table of verdicts). What follows the command is passed on to what it runs.
 
 It is run by path with any Python from 3.10 on and uses nothing but the standard library, because it runs
 before anything is installed. Every command first makes sure that .venv in the top folder is whole.

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from utils.claims import experiments as x
 from utils.claims.experiments import MATTERS, Claim
+from utils.claims.statistics import Finding
 from utils.claims.verdicts import Verdict, in_words
 from utils.config import FineTuneConfig
 from utils.plots import COLOURS, INK, MARKERS, QUIET, STYLES, style_axes
@@ -22,6 +23,7 @@ from utils.sweep import Point
 OUTCOMES = {
     "shown": (COLOURS[0], "o"),
     "opposite": (COLOURS[1], "X"),
+    "differs": (COLOURS[1], "X"),
     "no effect": (QUIET, "s"),
     "open": (COLOURS[4], "D"),
 }
@@ -32,15 +34,17 @@ YOURS = dict(color=COLOURS[3], marker="*", ms=15, mec=INK, mew=0.8, ls="none", z
 class Panel:
     """What the upper half shows. groups: settings by legend entry; at: where a run stands on the horizontal axis.
 
-    joined: whether a line joins the means of a group. curves: draw each run over its steps instead.
+    ticks: where that axis is labelled, if it is logarithmic. joined: whether a line joins the means of a group. curves: draw
+    each run over its steps instead.
     """
 
     label: str
     groups: Mapping[str, Sequence[FineTuneConfig]]
     at: Callable[[Point], float] = lambda run: 100 * run.learned
-    log: bool = False
+    ticks: Sequence[float] = ()
     joined: bool = True
     curves: bool = False
+    legend: str = "best"
 
 
 LEARNED = "learned: held-out new-task loss fell by (%)"
@@ -59,16 +63,16 @@ PANELS = {
                   {"alpha fixed at 16: scale 16 / r": tuple(x.RANK["fixed"].values()),
                    "alpha = 2r: scale 2": tuple(x.RANK["2r"].values()),
                    "rsLoRA: scale 16 / root of r": tuple(x.RANK["rslora"].values())},
-                  at=lambda run: run.config.rank, log=True),
+                  at=lambda run: run.config.rank, ticks=x.RANKS),
     "replay": Panel(LEARNED, {"no replay, eight rates": x.CURVE, "1.3e-2 with 1, 2 or 4 of 8 rows replayed": tuple(x.REPLAY.values()),
                               "1.3e-2, two rows fewer": (x.FEWER_ROWS,)}),
     "capacity": Panel("different new-task examples (logarithmic)",
                       {"2.1 M parameters, 40 steps": (*x.FEW.values(), x.MIDDLE),
                        "0.8 M parameters, 40 steps": (*x.SMALL_FEW.values(), x.SMALL_MIDDLE),
                        "2.1 M, as many rounds: 2, 7, 40 steps": (*x.FEW_EPOCHS.values(), x.MIDDLE)},
-                      at=lambda run: run.config.examples or 72, log=True),
+                      at=lambda run: run.config.examples or 72, ticks=(3, 12, 72)),
     "full": Panel(LEARNED, {"full fine-tuning": x.FULL, "LoRA, no dropout": x.NO_DROPOUT, "LoRA, dropout 0.3": x.CURVE}),
-    "threshold": Panel(RATE, {"practice model": x.CURVE, "SmolLM2": x.SMOL_CURVE}, at=_rate, log=True),
+    "threshold": Panel(RATE, {"practice model": x.CURVE, "SmolLM2": x.SMOL_CURVE}, at=_rate, ticks=(1e-4, 5e-4, 1.5e-3, 5e-3, 1.3e-2)),
     "during": Panel("training step", {"reckless, 1.3e-2": (x.DENSE["reckless"],), "middle, 5e-3": (x.DENSE["middle"],)}, curves=True),
     "kl": Panel("KL to the base model on new-task text (nats per token)",
                 {"LoRA": tuple(c for c in x.WITHOUT_REPLAY if c.method == "lora"), "full fine-tuning": x.FULL,
@@ -97,15 +101,15 @@ def plot_claim(claim: Claim, found: Verdict, points: Sequence[Point], yours: Seq
             (_curves if panel.curves else _dots)(above, panel, name, runs, i)
     if yours:
         _yours(above, panel, yours)
-    if panel.log:
+    if panel.ticks:
         above.set_xscale("log")
-        ticks = sorted({panel.at(Point(c, 0, 0, 0, 0)) for configs in panel.groups.values() for c in configs})
-        above.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        above.set_xticks(panel.ticks, [f"{tick:g}" for tick in panel.ticks])
         above.minorticks_off()
     above.set_xlabel(panel.label)
     above.set_ylabel("change of retention\n(points)")
-    above.legend(frameon=False, loc="lower left", fontsize=9.5)
-    _forest(below, rows)
+    above.legend(frameon=False, loc=panel.legend, fontsize=9.5)
+    counting = {contrast.asks: contrast.predicts for contrast in claim.contrasts}
+    _forest(below, rows, "right: as claimed" if any(counting[f.asks] == "more" for f in rows) else "claimed: none")
     figure.suptitle(f"{claim.title}: {found.word}", x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
     figure.alt = words(claim, found, yours)
     return figure
@@ -125,11 +129,14 @@ def _dots(axes: Axes, panel: Panel, name: str, runs: list[list[Point]], i: int) 
 def _curves(axes: Axes, panel: Panel, name: str, runs: list[list[Point]], i: int) -> None:
     """Every run a thin curve over its steps, their mean a thick one. A run that recovers starts where the other ended."""
     for same in runs:
-        recovers = same[0].config.with_(seed=0) in x.RECOVER.values()
-        start = x.RECKLESS.steps if recovers else 0
-        steps = start + np.array(same[0].steps)
-        kept = np.array([[-100 * (1 - p.retention[0]) + 100 * (share - p.retention[0]) if recovers else 100 * (share - p.retention[0])
-                          for share in p.retention] for p in same])  # fmt: skip
+        if same[0].config.with_(seed=0) in x.RECOVER.values():
+            steps = x.RECKLESS.steps + np.array([0, same[0].steps[-1]])
+            kept = np.array(
+                [[100 * outcomes.count("1") / len(outcomes) - 100 for outcomes in (p.before, p.after)] for p in same]
+            )
+        else:
+            steps = np.array(same[0].steps)
+            kept = np.array([[100 * (share - p.retention[0]) for share in p.retention] for p in same])
         axes.plot(steps, kept.T, color=COLOURS[i], lw=0.8, alpha=0.5)
         axes.plot(steps, kept.mean(axis=0), color=COLOURS[i], ls=STYLES[i], marker=MARKERS[i], ms=5, lw=2.4, label=name)
 
@@ -144,18 +151,19 @@ def _yours(axes: Axes, panel: Panel, yours: Sequence[Point]) -> None:
             axes.plot([panel.at(run)], [-run.forgotten], **YOURS, label=label)
 
 
-def _forest(axes: Axes, rows) -> None:
-    """One line a contrast: the effect, its interval, and what came out."""
+def _forest(axes: Axes, rows: Sequence[Finding], right: str) -> None:
+    """One line a contrast: the effect, its interval, and what came out. right: what a value to the right of zero says."""
     axes.axvspan(-MATTERS, MATTERS, color="#ececec", lw=0, zorder=0)
     axes.axvline(0, color=QUIET, lw=0.8)
     for at, f in enumerate(rows):
         colour, marker = OUTCOMES.get(f.outcome, (QUIET, "o"))
         axes.plot([f.low, f.high], [at, at], color=colour, lw=2.4)
         axes.plot([f.effect], [at], color=colour, marker=marker, ms=8, mfc=colour if f.counts else "white")
-    axes.set_yticks(range(len(rows)), [textwrap.fill(f.asks, 52) for f in rows], fontsize=8.5, color=INK)
+        axes.annotate(f.outcome, (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=8.5, color=INK)
+    axes.set_yticks(range(len(rows)), [textwrap.fill(f.asks, 48) for f in rows], fontsize=8.5, color=INK)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("points, with the 95 % interval; to the right: as claimed; grey: too small to matter")
+    axes.set_xlabel(f"points, 95 % interval ({right}; grey: too small to matter)", fontsize=9.5)
 
 
 def words(claim: Claim, found: Verdict, yours: Sequence[Point] = ()) -> str:

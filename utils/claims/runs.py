@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from datasets import Dataset, DatasetDict
 from utils.claims import experiments as x
 from utils.config import FineTuneConfig
 from utils.data import DATA, load_task, replay_texts
-from utils.finetune import base_model, finetune
+from utils.finetune import finetune
+from utils.models import load_model
 from utils.results import RunResult
 from utils.sweep import Point, sweep, train_one
 
@@ -30,8 +32,10 @@ def recover(config: FineTuneConfig) -> RunResult:
     task = load_task()
     if config.examples:
         task = DatasetDict(train=Dataset.from_dict({"text": replay_texts()}), held_out=task["held_out"])
-    base = (damaged.merge_and_unload(), base_model(config.model)[1])
-    return finetune(config, task=task, base=base, questions=())
+    # Into a fresh model: the damaged one shares the base model's frozen weights, and its trainer has wrapped its forward pass.
+    model, tokenizer = load_model(config.model, quiet=True)
+    model.load_state_dict(copy.deepcopy(damaged).merge_and_unload().state_dict())
+    return finetune(config, task=task, base=(model, tokenizer), questions=())
 
 
 @dataclass(frozen=True)

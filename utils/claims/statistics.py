@@ -214,7 +214,7 @@ def outcome(contrast: Contrast, low: float, high: float, effect: float, adjusted
     if -contrast.matters < low and high < contrast.matters:
         return "no effect"
     if adjusted < LEVEL and abs(effect) >= contrast.matters:
-        return "shown" if effect > 0 else "opposite"
+        return "differs" if contrast.predicts == "none" else "shown" if effect > 0 else "opposite"
     return "open"
 
 
