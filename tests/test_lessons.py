@@ -20,10 +20,8 @@ NONE = [pytest.param(None, marks=pytest.mark.skip(reason="there are no lessons i
 @pytest.mark.parametrize("path", PATHS or NONE, ids=lambda path: path.stem if path else "none")
 def test_stored_lesson(path):
     """Nothing in it that `make lessons` refuses to store, nor anything that storing it again would change."""
-    notebook = store_lessons.read(path)
-    assert store_lessons.problems(notebook, path.stat().st_size) == []
-    assert store_lessons.normalise(copy.deepcopy(notebook)) == notebook, "run `make lessons`"
-    nbformat.validate(notebook)
+    assert store_lessons.stored_problems(path) == []
+    nbformat.validate(store_lessons.read(path))
 
 
 def test_the_first_cell_is_the_same_everywhere_and_works_from_any_folder(tmp_path):
@@ -47,6 +45,9 @@ def test_the_readme_shows_what_the_lesson_stored():
     assert store_lessons.showcase(store_lessons.read(store_lessons.LESSONS / lesson)) == picture.read_bytes()
 
 
+PICTURE = {"image/png": {"alt": "words"}}  # the metadata of a picture that has them
+
+
 def notebook_of(*cells):
     """A notebook with these cells, not executed."""
     return nbformat.v4.new_notebook(cells=list(cells), metadata={"widgets": {"state": 1}, "colab": {}})
@@ -55,6 +56,18 @@ def notebook_of(*cells):
 def code(source, *outputs, **extra):
     """A code cell with these outputs, as executed first."""
     return nbformat.v4.new_code_cell(source, outputs=list(outputs), execution_count=1, **extra)
+
+
+def test_a_lesson_that_is_not_in_stored_form_is_found(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "lesson.ipynb"
+    nbformat.write(notebook_of(code("1")), path)  # with metadata of widgets
+    monkeypatch.setattr(store_lessons, "lesson_paths", lambda: [path])
+    monkeypatch.setattr(sys, "argv", ["store_lessons.py", "--check"])
+    before = path.read_bytes()
+    assert store_lessons.main() == 1 and "lesson.ipynb: its metadata or ids" in capsys.readouterr().out
+    assert path.read_bytes() == before
+    nbformat.write(store_lessons.normalise(store_lessons.read(path)), path)
+    assert store_lessons.main() == 0
 
 
 def test_normalise_drops_what_differs_by_run():
@@ -71,6 +84,15 @@ def test_normalise_drops_what_differs_by_run():
     assert first.cells[0].outputs[0].data == {"text/plain": store_lessons.WIDGET_TEXT}
     assert store_lessons.normalise(copy.deepcopy(first)) == first
     nbformat.validate(first)
+
+
+def test_a_picture_is_stored_once_with_its_words():
+    """JupyterLab is shown it as HTML; what is stored is the PNG, which every reader of notebooks draws."""
+    bundle = {"image/png": "AAAA", "text/html": "<img alt='words'>", "text/plain": "words"}
+    told, mute = (nbformat.v4.new_output("display_data", dict(bundle), metadata=m) for m in (PICTURE, {}))
+    stored = store_lessons.normalise(notebook_of(code("plot()", told), code("other()", mute)))
+    assert set(stored.cells[0].outputs[0].data) == {"image/png", "text/plain"}
+    assert set(stored.cells[1].outputs[0].data) == set(bundle)
 
 
 def test_normalise_keeps_ids_and_numbers_cells():
@@ -91,7 +113,11 @@ def test_normalise_keeps_ids_and_numbers_cells():
             nbformat.v4.new_output("display_data", {"text/html": r"<b>C:\Users\ann</b>"}),
             "path of one machine",
         ),
-        (nbformat.v4.new_output("display_data", {"image/png": "A" * 400_000}), "PNG of 300,000 bytes"),
+        (
+            nbformat.v4.new_output("display_data", {"image/png": "A" * 400_000}, metadata=PICTURE),
+            "PNG of 300,000 bytes",
+        ),
+        (nbformat.v4.new_output("display_data", {"image/png": "AAAA"}), "without alternative text"),
     ],
 )
 def test_problems_are_found(output, words):

@@ -365,8 +365,8 @@ def test_two_hundred_changes_leak_nothing(play):
 def test_a_figure_stays_when_the_widgets_are_gone(play):
     play.run.click()
     picture = play.wait().figure()
-    image = Image.open(io.BytesIO(picture.data))
-    assert image.size == (990, 627) and len(picture.data) < 150_000 and "retention" in picture.alt
+    image = Image.open(io.BytesIO(picture.png))
+    assert image.size == (990, 627) and len(picture.png) < 150_000 and "retention" in picture.words
     assert len(set(image.convert("L").tobytes())) > 20
 
 

@@ -8,14 +8,20 @@ import re
 import warnings
 from importlib.metadata import version
 
-import datasets
-import matplotlib.pyplot as plt
-import torch
-from transformers.utils import logging as hf_logging
+from utils import colab
 
 
 def start() -> None:
     """Prepare a lesson, and say on one line what it runs on."""
+    colab.prepare()
+    import datasets  # only now: on Colab, some of these have just been installed
+    import matplotlib.pyplot as plt
+    import torch
+    from transformers.utils import logging as hf_logging
+
+    from utils.figure_words import show_figures_in_words
+    from utils.machine import share_the_machine
+
     # Deprecations inside the libraries, and progress bars that last a blink: noise between a learner and a result.
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
@@ -33,7 +39,11 @@ def start() -> None:
             "font.family": "DejaVu Sans",  # ships with matplotlib, so a page looks the same everywhere
         }
     )
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    show_figures_in_words()
+    share_the_machine()
+    threads = torch.get_num_threads()
+    cpu = f"{threads} CPU thread{'s' if threads > 1 else ''}"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
     libraries = ", ".join(f"{name} {version(name).split('+')[0]}" for name in ("torch", "transformers", "trl", "peft"))
     print(f"Ready: Python {platform.python_version()}, {libraries}, on {device}.")
 

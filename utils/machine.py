@@ -1,17 +1,20 @@
-"""What this machine can bear: free memory, and the time that a run will take."""
+"""What this machine can bear: free memory, threads on a shared machine, and the time that a run will take."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import joblib
 import psutil
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from utils.config import FineTuneConfig
-from utils.models import is_available
+from utils.models import is_available, resolve_name
 
 REAL_MODELS = ("gpt2", "smollm2")
 HOW_TO_GET = (
@@ -26,16 +29,53 @@ def real_model() -> str | None:
     return next((name for name in REAL_MODELS if is_available(name)), None)
 
 
+def suitable_model(gigabytes: float = 2.0) -> str:
+    """The model for a lesson that is about yours: COURSE_MODEL where it is set, else a real one where one is here and so
+    much memory is free, else the practice model."""
+    chosen, _ = resolve_name()
+    if chosen != "practice" or os.environ.get("COURSE_MODEL", "").strip():
+        return chosen
+    real = real_model()
+    return real if real is not None and free_memory() >= gigabytes else "practice"
+
+
 def free_memory() -> float:
     """GB of memory that a process may still take: the machine's, or what a container's limit leaves of it."""
-    free = psutil.virtual_memory().available
-    try:  # Linux control groups, version 2: how Binder and JupyterHub limit a learner
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if limit != "max":
-            free = min(free, int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
-    return free / 1e9
+    return min([psutil.virtual_memory().available, *_left_in_groups()]) / 1e9
+
+
+def _left_in_groups(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
+    """Bytes that each of Linux's control groups around this process leaves: how Binder and JupyterHub limit a learner.
+
+    Version 1 or 2 of the files. Cached files that are not in use count as free: they give way before a limit bites.
+    """
+    for line in own.read_text().splitlines() if own.exists() else ():
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            top, limit, used, cached = groups, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            top, limit, used = groups / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cached = "total_inactive_file"
+        else:
+            continue
+        here = top / path.lstrip("/")  # inside a container this folder may be missing, and the limit stands at the top
+        for group in (folder for folder in (here, *here.parents) if folder.is_relative_to(top)):
+            with contextlib.suppress(OSError, ValueError):  # no such file, or "max": no limit here
+                left = int((group / limit).read_text()) - int((group / used).read_text())
+                counts = dict(entry.split() for entry in (group / "memory.stat").read_text().splitlines())
+                yield left + int(counts[cached])
+
+
+def share_the_machine() -> None:
+    """Take no more threads than this process has CPUs, and a single one on a JupyterHub, Binder's included.
+
+    torch takes a thread for each core that it sees: all of the machine's, in a container or on a hub, where each
+    learner has a share of them. Too many threads do not only bring nothing; they wait for each other. Who sets
+    OMP_NUM_THREADS has decided already. tests/classroom_load.py measures what it makes.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        mine = 1 if "JUPYTERHUB_USER" in os.environ else joblib.cpu_count()  # of the container's limit, if it has one
+        torch.set_num_threads(min(torch.get_num_threads(), mine))
 
 
 def estimate(

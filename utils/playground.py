@@ -14,14 +14,15 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 
 import PIL.Image
-from IPython.display import Image, display
+from IPython.display import display
 
 from utils import live_words, presets
 from utils.background import DRAWING, TRAINING, Foreground
 from utils.config import FineTuneConfig
 from utils.data import DATA
+from utils.figure_words import Picture
 from utils.live import in_one_line, time_needed, train
-from utils.live_figure import DPI, SIZE, LiveFigure
+from utils.live_figure import LiveFigure
 from utils.machine import REAL_MODELS
 from utils.models import is_available
 from utils.playground_controls import (
@@ -278,13 +279,12 @@ class Playground(Controls):
         rows = [pinned.row() for pinned in view.pinned]
         self.table.value = table(tuple(tuple(row.values()) for row in rows), tuple(rows[0])) if rows else ""
 
-    def figure(self) -> Image:
+    def figure(self) -> Picture:
         """The picture as it stands, to keep in the notebook: widgets are gone from a page that is only read."""
         self._draw()
         small = io.BytesIO()
         PIL.Image.open(io.BytesIO(self._png)).save(small, "PNG", optimize=True)  # slow, but it is for keeps
-        words = live_words.in_words(self.session.view())
-        return Image(small.getvalue(), format="png", width=int(SIZE[0] * DPI), alt=words)
+        return Picture(small.getvalue(), live_words.in_words(self.session.view()))
 
     def wait(self, timeout: float | None = 600) -> Playground:
         """Wait until nothing runs. Raises TimeoutError, or RuntimeError with what a failed run said."""

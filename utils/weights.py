@@ -59,7 +59,19 @@ def plot_movement(runs: dict[str, dict[str, float]], blocks: str = ".h.") -> Fig
         ax.set_yticks(range(len(rows)), [f"block {row}" for row in rows], fontsize=9, color=QUIET)
         ax.spines[:].set_visible(False)
     figure.colorbar(shown, ax=axes[0].tolist(), label="moved, per cent of its size", shrink=0.9)
+    figure.alt = "How far each weight matrix moved, in per cent of its size. " + " ".join(
+        _grid_in_words(run, grid, rows, columns) for run, grid in grids.items()
+    )
     return figure
+
+
+def _grid_in_words(run: str, grid: np.ndarray, rows: list[int], columns: list[str]) -> str:
+    """For those who do not see the figure: the mean of a run, and its largest and smallest matrix."""
+    (i, j), (k, m) = (np.unravel_index(at, grid.shape) for at in (grid.argmax(), grid.argmin()))
+    return (
+        f"{run}: {grid.mean():.0f} % on average, most in block {rows[i]} {columns[j]} with {grid[i, j]:.0f} %, "
+        f"least in block {rows[k]} {columns[m]} with {grid[k, m]:.0f} %."
+    )
 
 
 def _full(names: list[str], blocks: str, row: int, column: str) -> str:
