@@ -56,7 +56,7 @@ def test_a_sample_measures_what_the_experiments_ask():
 def test_a_sample_reads_curves():
     curve = dict(steps=(0, 2, 4, 6), held_out=(10.0, 8.0, 6.0, 4.0), retention=(1.0, 0.98, 0.5, 0.6))
     whole = Table([point(A, "110", 0.6, **curve)]).sample()
-    assert whole.kept(A, 5) == pytest.approx((0.2, 2)) and whole.kept(A, 90) == pytest.approx((0.6, 40))
+    assert whole.kept(A, 5) == pytest.approx((20, 2)) and whole.kept(A, 90) == pytest.approx((60, 40))
     assert whole.peak(A) == pytest.approx(10) and whole.share_lost_by(A, 2) == pytest.approx(0.05)
 
 

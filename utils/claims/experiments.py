@@ -247,7 +247,7 @@ CLAIMS = (
             Contrast("Learned by the checkpoint within the budget: share of the whole run's, beyond one half",
                      lambda s: 100 * s.kept(DENSE["reckless"], BUDGET)[0] / s.learned(DENSE["reckless"]) - 50, 0, "%"),
             Contrast("Spared by that checkpoint against a slower run that learned as much",
-                     lambda s: s.interpolate(CURVE, 100 * s.kept(DENSE["reckless"], BUDGET)[0])
+                     lambda s: s.interpolate(CURVE, s.kept(DENSE["reckless"], BUDGET)[0])
                      - s.kept(DENSE["reckless"], BUDGET)[1]),
             Contrast("Lost at the worst moment beyond what is lost at the end", lambda s: s.peak(DENSE["reckless"])),
         ),

@@ -104,9 +104,9 @@ class Sample:
         return max(curve, key=self.learned)
 
     def kept(self, config: FineTuneConfig, budget: float) -> tuple[float, float]:
-        """(share learned, points lost) of the checkpoint that ``max_drop=budget`` would bring back, mean over the seeds.
+        """(per cent learned, points lost) of the checkpoint that ``max_drop=budget`` would bring back, mean over the seeds.
 
-        The share is 0 to 1. Until the budget is first exceeded, the checkpoint that has learned most.
+        Until the budget is first exceeded, the checkpoint that has learned most.
         """
         chosen = []
         for curve in self.table.curve[config][self.seeds]:
@@ -114,7 +114,7 @@ class Sample:
             within = curve[: over[0]] if len(over) else curve
             chosen.append(within[within[:, 1].argmax()])
         learned, lost = np.array(chosen)[:, 1:].mean(axis=0)
-        return learned / 100, lost
+        return float(learned), float(lost)
 
     def peak(self, config: FineTuneConfig) -> float:
         """Points lost at the worst checkpoint beyond those lost at the last one, mean over the seeds."""
