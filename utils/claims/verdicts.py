@@ -115,15 +115,25 @@ def in_words(finding: Finding) -> str:
 
 
 def readme_table(verdicts: dict[str, Verdict]) -> str:
-    """The table of verdicts as Markdown: each claim, its verdict, what speaks for it and what does not."""
-    rows = ["| | claim | verdict | as claimed | not as claimed |", "|---|---|---|---|---|"]
+    """The table of verdicts as Markdown: for each claim a finding that speaks for it, and the clearest against."""
+    rows = ["| | claim | verdict | as claimed | not as claimed | on SmolLM2 |", "|---|---|---|---|---|---|"]
     for claim in CLAIMS:
         found = verdicts[claim.key]
-        met, unmet = (
-            "<br>".join(in_words(f).removesuffix(": shown") for f in group) or "nothing" for group in found.met(claim)
-        )
-        rows.append(f"| {claim.number} | {claim.title} | **{found.word}** | {met} | {unmet} |")
+        met, unmet = found.met(claim)
+        real = [f.model == "smollm2" for f in met], [f.model == "smollm2" for f in unmet]
+        smollm2 = f"{sum(real[0])} of {sum(map(sum, real))} as claimed" if any(map(any, real)) else ""
+        cells = (claim.number, claim.title, f"**{found.word}**", _first(met), _first(unmet), smollm2)
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _first(findings: Sequence[Finding]) -> str:
+    """One of some findings, and how many more there are: first what is decided, and what is in points."""
+    if not findings:
+        return "nothing"
+    first = min(findings, key=lambda f: (f.outcome in ("open", "not comparable"), f.unit != "points"))
+    more = f"; and {len(findings) - 1} more" if len(findings) > 1 else ""
+    return in_words(first).removesuffix(": shown") + more
 
 
 def write_into(readme: Path, table: str) -> Path:
