@@ -3,7 +3,7 @@
 python -m utils.claims [--only practice ...] [--jobs 2] [--folder F]
 
 What is in the tables already is not run again: with the committed ones it takes a minute. From nothing (``--folder`` with a
-new folder, or after deleting the tables) it takes as long as the last line of data/claims/README.md says; a sweep that was
+new folder, or after deleting the tables) it takes as long as data/claims/README.md says at its end; a sweep that was
 stopped goes on where it was.
 """
 

@@ -121,7 +121,7 @@ def _dots(axes: Axes, panel: Panel, name: str, runs: list[list[Point]], i: int) 
     for same in runs:
         axes.plot([panel.at(p) for p in same], [-p.forgotten for p in same], color=colour, ls="none", marker=MARKERS[i],
                   ms=4, mfc="none", alpha=0.7)  # fmt: skip
-    means = sorted((np.mean([panel.at(p) for p in same]), -np.mean([p.forgotten for p in same])) for same in runs)
+    means = [(np.mean([panel.at(p) for p in same]), -np.mean([p.forgotten for p in same])) for same in runs]  # in order
     axes.plot(*zip(*means, strict=True), color=colour, ls=STYLES[i] if panel.joined else "none", marker=MARKERS[i], ms=7,
               lw=2, label=name)  # fmt: skip
 
