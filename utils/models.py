@@ -22,7 +22,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from utils.data import DATA
 
 PRACTICE = DATA / "practice-gpt2"
-NAMES = ("practice", "gpt2", "smollm2")
+SHIPPED = {"practice": PRACTICE, "practice-small": DATA / "practice-small"}  # both know the repertoire
+NAMES = (*SHIPPED, "gpt2", "smollm2")
 
 
 class ModelUnavailable(RuntimeError):
@@ -34,14 +35,14 @@ def load_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """(model, tokenizer), in float32 and evaluation mode, on the GPU where there is one.
 
-    name: "practice", "gpt2", "smollm2", a hub id or a folder; without one, the environment variable COURSE_MODEL
+    name: "practice", "practice-small", "gpt2", "smollm2", a hub id or a folder; without one, the environment variable COURSE_MODEL
     decides, and without that, "practice". Each call loads afresh, so nobody else's training is in it.
     Weights are read from safetensors only, never from pickle. trust_remote_code: run Python that comes with the model.
     Raises ModelUnavailable with one sentence when the model cannot be had.
     """
     chosen, why = resolve_name(name)
-    if chosen == "practice":
-        model, tokenizer, where = _from_folder(PRACTICE, "practice", "it ships with the course")
+    if chosen in SHIPPED:
+        model, tokenizer, where = _from_folder(SHIPPED[chosen], chosen, "it ships with the course")
     elif chosen == "smollm2":
         model, tokenizer, where = _smollm2()
     elif Path(chosen).expanduser().is_dir():
@@ -97,7 +98,7 @@ def fan_in_fan_out(model: PreTrainedModel) -> bool:
 
 def is_available(name: str) -> bool:
     """Whether ``load_model(name)`` can work without downloading anything."""
-    if name == "practice" or Path(name).expanduser().is_dir():
+    if name in SHIPPED or Path(name).expanduser().is_dir():
         return True
     if name == "smollm2":
         return _smollm2_file() is not None
@@ -113,9 +114,7 @@ def _from_folder(folder: Path, name: str, where: str, trust: bool = False):
         model = _weights(folder, name, **options)
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, ModelUnavailable):
-            raise
-        raise ModelUnavailable(
+        raise _refused(name, error) or ModelUnavailable(
             f"{name!r} at {folder} is not a whole model ({_first_line(error)}); "
             "it needs config.json, weights as safetensors, and a tokenizer."
         ) from error
@@ -127,9 +126,7 @@ def _from_hub(name: str, trust: bool):
         model = _weights(name, name, trust_remote_code=trust)
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust)
     except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, ModelUnavailable):
-            raise
-        raise ModelUnavailable(
+        raise _refused(name, error) or ModelUnavailable(
             f"{name!r} is neither a folder nor to be had from the Hugging Face hub or its cache ({_first_line(error)}); "
             'check the spelling and the connection, give the path of a local copy, or use "practice", which needs neither.'
         ) from error
@@ -146,6 +143,18 @@ def _weights(source: str | Path, name: str, **options) -> PreTrainedModel:
             f"{name!r} lacks {len(absent)} of its weights, {absent[0]!r} for one; save it again with save_pretrained."
         )
     return model
+
+
+def _refused(name: str, error: Exception) -> ModelUnavailable | None:
+    """What is said of a model that is there and is not taken; None for any other error."""
+    if isinstance(error, ModelUnavailable):
+        return error
+    if "trust_remote_code" in str(error):
+        return ModelUnavailable(
+            f"{name!r} comes with Python of its own, which is not run; use trust_remote_code (--trust-remote-code) if you "
+            "have read it and trust it."
+        )
+    return None
 
 
 def _first_line(error: Exception) -> str:
