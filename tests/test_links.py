@@ -47,7 +47,7 @@ def test_every_link_of_the_course_holds():
 
 def test_no_badge_without_an_address(course, tmp_path):
     everything = "".join(contents(tmp_path).values())
-    assert not re.search(r"mybinder|colab\.research|badge|github\.com/ada", everything)
+    assert not re.search(r"mybinder\.org|colab\.research|badge_logo|colab-badge|github\.com/ada", everything)
 
 
 def test_an_address_is_written_once_and_taken_out_again(course, tmp_path, capsys):
