@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from html import escape
 
 import numpy as np
 import pytest
@@ -249,9 +250,7 @@ def test_a_card_says_what_is_said_and_what_was_measured(claim):
     card = claim_card(claim.key)
     html = card._repr_html_()
     assert card.verdict.word in html and "Said" in html and "<a href=" in html and "Your runs" not in html
-    assert all(
-        finding.asks.removeprefix("For comparison: ").replace(">", "&gt;") in html for finding in card.verdict.findings
-    )
+    assert all(escape(finding.asks.removeprefix("For comparison: ")) in html for finding in card.verdict.findings)
     assert card.verdict.word in card.figure.get_suptitle() and card.figure.alt
     assert claim.title in repr(card) and "href" not in repr(card)
 
