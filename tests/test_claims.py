@@ -13,6 +13,7 @@ from utils.claims import claim_card, experiments, verdicts
 from utils.claims.experiments import CLAIMS, Claim, Contrast
 from utils.claims.literature import SOURCES
 from utils.claims.runs import FOLDER, plan
+from utils.claims.source_run import source_run
 from utils.claims.statistics import Table, holm, interval, outcome, verdict
 from utils.config import FineTuneConfig
 from utils.data import load_probes
@@ -277,3 +278,11 @@ def test_a_card_shows_itself_in_a_notebook(capsys):
 def test_another_key_is_named():
     with pytest.raises(ValueError, match="'speed' is not a claim of the course; use one of forgetting, rate"):
         claim_card("speed")
+
+
+def test_the_tutorials_own_run_in_words(tmp_path):
+    words = source_run()
+    assert "124,734,720 parameters, 294,912 of them trained" in words and "GB" in words
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match="run data/measure_source_run.py"):
+        source_run(tmp_path / "run.json")
