@@ -16,12 +16,19 @@ import pytest
 
 from utils import wheelhouse
 
+# A new network namespace has not even a loopback, which every room has and kernels need: switch it on, then go on.
+WITH_LOOPBACK = """
+import fcntl, os, socket, struct, sys
+SIOCSIFFLAGS, UP_AND_RUNNING = 0x8914, 0x41
+fcntl.ioctl(socket.socket(), SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", UP_AND_RUNNING))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 SMALL = [f"{name}=={version(name)}" for name in ("platformdirs", "tqdm")]
 
 
 def offline(command: list[str], folder: Path, **variables: str) -> subprocess.CompletedProcess:
     """Run a command without network: in a network namespace of its own where Linux allows that, else behind a dead proxy."""
-    alone = ["unshare", "--map-root-user", "--net"]
+    alone = ["unshare", "--map-root-user", "--net", sys.executable, "-c", WITH_LOOPBACK]
     if not shutil.which("unshare") or subprocess.run([*alone, "true"], capture_output=True).returncode:
         alone = []
     dead = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}

@@ -39,11 +39,11 @@ def check(house: Path) -> None:
 
 
 def packages() -> list[str]:
-    """Every package of this environment with its version, except those that each new environment has."""
+    """Every package of this environment with its version, except pip, which each new environment has."""
     from importlib.metadata import distributions  # not in the oldest Pythons, which environment.py sends away kindly
 
     found = {each.metadata["Name"]: each.version for each in distributions()}
-    return sorted(f"{name}=={version}" for name, version in found.items() if name not in ("pip", "setuptools"))
+    return sorted(f"{name}=={version}" for name, version in found.items() if name != "pip")
 
 
 def pack(wanted: list[str], target: Path) -> float:
