@@ -5,10 +5,10 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab app test demo bench lint lessons links site clean
+.PHONY: help setup lab app test demo bench lint lessons links site wheelhouse test-lowest clean
 
 help:  ## list these commands
-	@grep -E '^[a-z]+: *## ' Makefile | sed -E 's/^([a-z]+): *## /  make \1	/'
+	@grep -E '^[a-z-]+: *## ' Makefile | sed -E 's/^([a-z-]+): *## /  make \1	/' | expand -t 20
 
 setup:  ## make .venv with everything the course needs, or mend it
 	@$(PYTHON) utils/environment.py setup $(ARGS)
@@ -28,7 +28,7 @@ demo:  ## show catastrophic forgetting in the terminal
 bench:  ## measure the time and memory of the lessons
 	@$(PYTHON) utils/environment.py bench $(ARGS)
 
-lint:  ## check style, format and spelling
+lint:  ## check style, spelling, links and how the lessons are stored
 	@$(PYTHON) utils/environment.py lint $(ARGS)
 
 lessons:  ## execute the lessons and store their outputs
@@ -40,7 +40,13 @@ links:  ## check every link; REPO=owner/name REF=v1.0 writes the badges
 site:  ## build the course as web pages in _site, to be read without running it
 	@$(PYTHON) utils/environment.py site $(ARGS)
 
+wheelhouse:  ## pack the course and all packages for a room without network
+	@$(PYTHON) utils/environment.py wheelhouse $(ARGS)
+
+test-lowest:  ## run the tests with the oldest packages that are allowed
+	@$(PYTHON) utils/environment.py test-lowest $(ARGS)
+
 clean:  ## remove .venv and every cache
-	rm -rf .venv .venv.lock _site .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest _site offline-course .venv.lock .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

@@ -22,12 +22,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(command: list[str], port: int, folder: Path, path: str):
+def served(command: list[str], port: int, folder: Path, path: str, python: str = sys.executable):
     """A Jupyter server of our own, with settings of its own, until the end of the block."""
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     environ = {**os.environ, **{name: str(folder / name.lower()) for name in names}, "HF_HUB_OFFLINE": "1"}
     with open(folder / "server.log", "w") as log:
-        process = subprocess.Popen([sys.executable, "-m", *command], env=environ, stdout=log, stderr=log, cwd=folder)
+        process = subprocess.Popen([python, "-m", *command], env=environ, stdout=log, stderr=log, cwd=folder)
     try:
         for _ in range(240):
             try:

@@ -2,6 +2,7 @@
 
     make lessons                                          every lesson
     make lessons ARGS="lessons/02_measure.ipynb ..."      those named
+    make lessons ARGS=--check                             execute nothing: are they as this script stores them?
 
 A lesson is stored only if every cell ran without an error (or is tagged raises-exception) and wrote nothing
 to stderr, so that no warning gets committed. tests/test_lessons.py holds stored lessons to the same rules.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import copy
 import hashlib
 import os
 import re
@@ -176,13 +178,28 @@ def store(path: Path) -> list[str]:
     return found
 
 
+def stored_problems(path: Path) -> list[str]:
+    """What is wrong with a lesson as it is on disk: what forbids storing it, and what storing it again would change."""
+    notebook = read(path)
+    found = problems(notebook, path.stat().st_size)
+    if normalise(copy.deepcopy(notebook)) != notebook:
+        found.append("its metadata or ids are not in the stored form: run `make lessons` for it")
+    return found
+
+
 def main() -> int:
     """Store the lessons named on the command line, or all; 1 if any of them could not be stored."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lessons", nargs="*", type=Path, help="notebooks; every lesson where none is named")
-    paths = [path.resolve() for path in parser.parse_args().lessons] or lesson_paths()
+    parser.add_argument("--check", action="store_true", help="execute and change nothing")
+    asked = parser.parse_args()
+    paths = [path.resolve() for path in asked.lessons] or lesson_paths()
     if not paths:
         print("no lessons to store")
+    if asked.check:
+        found = [f"{path.name}: {problem}" for path in paths for problem in stored_problems(path)]
+        print("\n".join(found) if found else f"{len(paths)} lessons are stored as they should be.")
+        return 1 if found else 0
     failed = 0
     for path in paths:
         started = time.monotonic()

@@ -150,6 +150,18 @@ def test_live_subset_is_fixed_and_keeps_the_mix():
         ('{"prompt": "a", "answer": "b", "capability": "c", "use": "odd"}', "use is 'odd'"),
         ('{"prompt": "a", "answer": "b", "capability": "c"}\n' * 2, "again"),
         ("\n\n", "has no rows"),
+        ('{"prompt": "a", "answer": "b", "capability": "c", "measure": "odd"}', "line 1: measure is 'odd'"),
+        (
+            '\n{"prompt": "a", "answer": "b", "capability": "c", "measure": "choice"}',
+            "line 2: the answer 'b' must be one of",
+        ),
+        (
+            '{"prompt": "a", "answer": "b", "capability": "c", "measure": "choice", "choices": ["b", "b"]}',
+            "two different choices",
+        ),
+        ('{"prompt": "a", "answer": "b", "capability": "c", "measure": "choice", "choices": "b"}', "choices is 'b'"),
+        ('{"prompt": "a", "answer": "b", "capability": "c", "choices": ["b", "d"]}', 'write "measure": "choice"'),
+        ('{"prompt": "a", "answer": "b", "capability": "c", "measure": "loss"}', "the field 'text' is missing"),
     ],
 )
 def test_a_fault_names_file_line_and_what_is_wrong(tmp_path, content, fault):

@@ -233,7 +233,7 @@ def test_commands_for_each_system(env, monkeypatch, windows, tail):
     monkeypatch.setattr(env, "WINDOWS", windows)
     lines = {name: env.commands_for(name, ["-x"]) for name in env.COMMANDS}
     assert all(Path(line[0]) == env.VENV / tail for name in lines for line in lines[name])
-    assert lines["setup"] == [] and len(lines["lint"]) == 3
+    assert lines["setup"] == [] and len(lines["lint"]) == 5
     assert lines["test"][0][1:] == ["-m", "pytest", "-x"]
     assert lines["lab"][0][-2:] == ["-x", "lessons/00_start_here.ipynb"]
     assert f"--ServerApp.root_dir={env.ROOT}" in lines["lab"][0]
@@ -255,9 +255,9 @@ def test_exit_status_is_passed_on(env, made, monkeypatch):
 
 def test_makefile_and_script_agree(env):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = re.findall(r"^([a-z]+): *## ", makefile, flags=re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+): *## ", makefile, flags=re.MULTILINE)
     assert set(targets) == {*env.COMMANDS, "clean", "help"}
-    assert set(re.findall(r"environment\.py ([a-z]+) \$\(ARGS\)", makefile)) == set(env.COMMANDS)
+    assert set(re.findall(r"environment\.py ([a-z-]+) \$\(ARGS\)", makefile)) == set(env.COMMANDS)
     assert sorted(targets) == sorted(re.search(r"\.PHONY: (.*)", makefile)[1].split())
     assert all(name in env.__doc__ for name in env.COMMANDS)
 
@@ -274,3 +274,37 @@ def test_pinned_torch_is_within_the_requirements(env):
     pin = env.torch_plan()[0]
     assert re.match(r"torch==2\.13\.0\b", pin)
     assert "torch>=2.11,<2.14 " in (ROOT / "requirements.txt").read_text(encoding="utf-8")
+
+
+def test_a_wheelhouse_is_all_that_pip_asks(env, pip, monkeypatch):
+    house = env.ROOT / "wheelhouse"
+    house.mkdir()
+    monkeypatch.setattr(env, "WHEELHOUSE", house)
+    with pytest.raises(SystemExit, match="^The folder wheelhouse is made for nothing known"):
+        env.setup()
+    (house / "made-for.txt").write_text(env.wheelhouse.kind())
+    env.setup()
+    installs = [command for number, command in pip if number > 1]
+    assert len(installs) == 3
+    assert all(command[command.index("--no-index") :][1:3] == ["--find-links", str(house)] for command in installs)
+    assert not any("-r" in command and "binder/torch-cpu.txt" in command for command in installs)
+
+
+def test_lowest_versions_get_an_environment_of_their_own(env, pip, monkeypatch):
+    monkeypatch.setenv("COURSE_TORCH", "")  # put back afterwards
+    monkeypatch.setattr(env.platform, "system", lambda: "Linux")
+    normal = env.fingerprint("3.11.1")
+    env.use_lowest()
+    env.setup()
+    assert env.VENV == env.ROOT / ".venv-lowest" and env.is_ready() and not (env.ROOT / ".venv").exists()
+    torch, others = (command for number, command in pip if number in (2, 3))
+    assert torch[-3:] == ["https://download.pytorch.org/whl/cpu", "--no-deps", "torch==2.11"]
+    lower = dict(word.split("==") for word in others if "==" in word)
+    bounds = re.findall(r"^([a-z0-9-]+).*?>=([\d.]+),", read_all(env), flags=re.MULTILINE)
+    assert lower == dict(bounds) and {"torch", "numpy", "pytest", "codespell"} <= lower.keys()
+    assert env.fingerprint("3.11.1") != normal
+    assert env.commands_for("test-lowest", ["-x"])[0][1:] == ["-m", "pytest", "-m", "not browser", "-x"]
+
+
+def read_all(env):
+    return "\n".join((env.ROOT / name).read_text(encoding="utf-8") for name in env.PINS)

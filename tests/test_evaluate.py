@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from utils.data import QUESTIONS, DataError, Probe, live_subset, load_probes
+from utils.encode import IGNORE, encode
 from utils.evaluate import (
-    IGNORE,
     answer,
-    encode,
     kl_divergence,
     retention,
     score,
@@ -59,7 +58,7 @@ def test_the_loss_is_the_models_own(practice):
     """Against transformers' own loss, one row at a time: the shift by one is where hand-written metrics go wrong."""
     model, tokenizer = practice
     texts = ["The lamp is in the kitchen.", "Anna: Where is the map? Ben: The map is at home."]
-    scores = score_probes(model, tokenizer, texts)
+    scores = score(model, encode(tokenizer, texts))
     for text, loss in zip(texts, scores.loss, strict=True):
         ids = tokenizer(text, return_tensors="pt").input_ids
         assert loss == pytest.approx(model(input_ids=ids, labels=ids).loss.item(), abs=1e-4)
@@ -118,3 +117,61 @@ def test_bad_rows_are_named(practice):
     with pytest.raises(DataError, match="no token to score"):
         encode(tokenizer, [""])
     assert score(model, []).correct == []
+
+
+# --- Other measures than exact match ----------------------------------------------------------------------------
+def test_contains_looks_for_whole_words_in_what_is_said(practice):
+    model, tokenizer = practice
+    said = answer(model, tokenizer, ["What is 7+7?"], 32)[0]
+    assert said.startswith("14")
+    probes = [Probe("What is 7+7?", wanted, "sums", measure="contains") for wanted in ("14", "4", "1")]
+    assert score_probes(model, tokenizer, probes).correct == [True, False, False]
+    capital = Probe("What is the capital of France?", "PARIS", "capitals", measure="contains")
+    assert score_probes(model, tokenizer, [capital]).correct == [True], "upper and lower case are the same"
+
+
+def test_choice_takes_the_likeliest_per_character(practice):
+    """Against the definition, with transformers' own loss for each choice."""
+    model, tokenizer = practice
+    questions = [
+        ("What is the capital of France?", ("Paris.", "Rome.", "Lisbon.")),
+        ("What is 2+2?", ("5.", "4.", "11.")),
+    ]
+    probes = [Probe(q, c, "c", measure="choice", choices=choices) for q, choices in questions for c in choices]
+    expected = []
+    for probe in probes:
+        cost = {}
+        for choice in probe.choices:
+            prompt, said = (tokenizer(t).input_ids for t in (probe.prompt, f" {choice}"))
+            labels = torch.tensor([[IGNORE] * len(prompt) + said])
+            loss = model(input_ids=torch.tensor([prompt + said]), labels=labels).loss.item()
+            cost[choice] = loss * len(said) / len(choice)
+        expected.append(min(cost, key=cost.get) == probe.answer)
+    scores = score_probes(model, tokenizer, probes)
+    assert scores.correct == expected and sum(expected) == 2
+    assert scores.loss[0] < 0.5 < scores.loss[1], "the loss is that of the probe's own answer"
+
+
+def test_loss_probes_are_neither_right_nor_wrong_and_orders_mix(practice):
+    model, tokenizer = practice
+    text = "The lamp is in the kitchen."
+    probes = [
+        Probe("", text, "prose", measure="loss"),
+        Probe("What is 2+2?", "4.", "sums"),
+        Probe("What is 2+2?", "4", "sums", measure="contains"),
+        Probe("What is 2+2?", "4.", "sums", measure="choice", choices=("3.", "4.")),
+    ]
+    scores = score_probes(model, tokenizer, probes)
+    assert scores.correct == [None, True, True, True] and scores.accuracy == 1.0
+    assert scores.loss[0] == pytest.approx(score(model, encode(tokenizer, [text])).loss[0], abs=1e-4)
+    assert retention(probes, scores.correct) == {"sums": 1.0}
+
+
+def test_a_chat_template_is_respected(smollm2):
+    """In its own template SmolLM2 answers a question that it is asked as a user would ask it."""
+    model, tokenizer = smollm2
+    probe = Probe("What is the capital of France?", "The capital of France is Paris.", "capitals")
+    inside, outside = (score_probes(model, tokenizer, [probe], chat=chat) for chat in (True, False))
+    assert inside.correct == [True] and inside.loss[0] < outside.loss[0]
+    said = answer(model, tokenizer, [probe.prompt], 12)[0]
+    assert said.startswith(probe.answer)

@@ -30,7 +30,7 @@ def test_the_words_are_read_off_the_lines(run):
     for name, share in last.retention.items():
         assert f"{name} {first.retention[name]:.0%} at {first.step}" in words
         assert f"{share:.0%} at {last.step}" in words.split(f"{name} ")[1].split(";")[0]
-    assert f"held-out dialogues {first.held_out_loss:.3g} at 0, {last.held_out_loss:.3g} at {last.step}" in words
+    assert f"held-out rows {first.held_out_loss:.3g} at 0, {last.held_out_loss:.3g} at {last.step}" in words
     assert "\n" not in words and "(nats per token)" in words
 
 

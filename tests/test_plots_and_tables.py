@@ -20,7 +20,7 @@ def test_the_figure_draws_every_checkpoint_from_step_0(run):
     figure = plot_run(run)
     loss, kept = figure.axes
     lines = {line.get_label(): line for axes in (loss, kept) for line in axes.get_lines()}
-    assert set(lines) == {"training dialogues", "held-out dialogues", "all together", *run.checkpoints[0].retention}
+    assert set(lines) == {"training rows", "held-out rows", "all together", *run.checkpoints[0].retention}
     for line in lines.values():
         assert list(line.get_xdata()) == [0, 2, 4, 6, 8]
     assert list(lines["all together"].get_ydata()) == [c.accuracy for c in run.checkpoints]

@@ -157,7 +157,7 @@ def answer_all(monkeypatch) -> None:
 
 def test_score_per_objective(monkeypatch):
     shown = score()
-    assert said(shown.table).count("not answered") == len(OBJECTIVES) and "0 of 28 answered" in said(shown.note)
+    assert said(shown.table).count("not answered") == len(OBJECTIVES) and "0 of 30 answered" in said(shown.note)
     card = quiz("scale").cards["scale"]
     card.input.value = 0.25
     card.check.click()

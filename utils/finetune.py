@@ -98,8 +98,7 @@ def finetune(
         baseline=known.get(key),
         on_checkpoint=on_checkpoint,
     )
-    result = RunResult(config, questions=list(questions), probes=[p.prompt for p in probes],
-                       capabilities=[p.capability for p in probes])  # fmt: skip
+    result = RunResult(config, questions=list(questions))
     result.answers_before = answer(model, tokenizer, questions) if questions else []
 
     # The run draws its random numbers in a branch of its own: nobody else's sequence moves.
@@ -116,7 +115,12 @@ def finetune(
                 monitor.on_train_end(trainer.args, trainer.state, trainer.control, model=trainer.model)
 
     known[key] = monitor.baseline
-    result.checkpoints, result.before, result.after = monitor.checkpoints, monitor.before, monitor.after
+    judged = [
+        i for i, right in enumerate(monitor.before) if right is not None
+    ]  # loss probes have a curve, and no verdict
+    result.checkpoints = monitor.checkpoints
+    result.before, result.after = ([bool(side[i]) for i in judged] for side in (monitor.before, monitor.after))
+    result.probes, result.capabilities = [probes[i].prompt for i in judged], [probes[i].capability for i in judged]
     result.stopped = result.stopped or monitor.stopped
     result.seconds_measuring = monitor.seconds_measuring
     result.answers_after = answer(trainer.model, tokenizer, questions) if questions else []

@@ -8,17 +8,20 @@ import re
 import warnings
 from importlib.metadata import version
 
-import datasets
-import matplotlib.pyplot as plt
-import torch
-from transformers.utils import logging as hf_logging
-
-from utils.figure_words import show_figures_in_words
-from utils.machine import share_the_machine
+from utils import colab
 
 
 def start() -> None:
     """Prepare a lesson, and say on one line what it runs on."""
+    colab.prepare()
+    import datasets  # only now: on Colab, some of these have just been installed
+    import matplotlib.pyplot as plt
+    import torch
+    from transformers.utils import logging as hf_logging
+
+    from utils.figure_words import show_figures_in_words
+    from utils.machine import share_the_machine
+
     # Deprecations inside the libraries, and progress bars that last a blink: noise between a learner and a result.
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from utils.config import FineTuneConfig
-from utils.models import is_available
+from utils.models import is_available, resolve_name
 
 REAL_MODELS = ("gpt2", "smollm2")
 HOW_TO_GET = (
@@ -27,6 +27,16 @@ def real_model() -> str | None:
     """The real pretrained model to use here: gpt2 where it is in the hub's cache, else smollm2 where its package is
     installed, else None."""
     return next((name for name in REAL_MODELS if is_available(name)), None)
+
+
+def suitable_model(gigabytes: float = 2.0) -> str:
+    """The model for a lesson that is about yours: COURSE_MODEL where it is set, else a real one where one is here and so
+    much memory is free, else the practice model."""
+    chosen, _ = resolve_name()
+    if chosen != "practice" or os.environ.get("COURSE_MODEL", "").strip():
+        return chosen
+    real = real_model()
+    return real if real is not None and free_memory() >= gigabytes else "practice"
 
 
 def free_memory() -> float:

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from utils.data import DATA
@@ -28,11 +29,14 @@ class ModelUnavailable(RuntimeError):
     """The model cannot be had here; the message says what to do."""
 
 
-def load_model(name: str | None = None, quiet: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_model(
+    name: str | None = None, quiet: bool = False, trust_remote_code: bool = False
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """(model, tokenizer), in float32 and evaluation mode, on the GPU where there is one.
 
     name: "practice", "gpt2", "smollm2", a hub id or a folder; without one, the environment variable COURSE_MODEL
     decides, and without that, "practice". Each call loads afresh, so nobody else's training is in it.
+    Weights are read from safetensors only, never from pickle. trust_remote_code: run Python that comes with the model.
     Raises ModelUnavailable with one sentence when the model cannot be had.
     """
     chosen, why = resolve_name(name)
@@ -42,9 +46,9 @@ def load_model(name: str | None = None, quiet: bool = False) -> tuple[PreTrained
         model, tokenizer, where = _smollm2()
     elif Path(chosen).expanduser().is_dir():
         folder = Path(chosen).expanduser()
-        model, tokenizer, where = _from_folder(folder, chosen, "it is a folder on this machine")
+        model, tokenizer, where = _from_folder(folder, chosen, "it is a folder on this machine", trust_remote_code)
     else:
-        model, tokenizer, where = _from_hub(chosen)
+        model, tokenizer, where = _from_hub(chosen, trust_remote_code)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device).eval()
     if not quiet:
@@ -103,11 +107,14 @@ def is_available(name: str) -> bool:
     return any(isinstance(try_to_load_from_cache(r, "config.json"), str) for r in {repository, name})
 
 
-def _from_folder(folder: Path, name: str, where: str):
+def _from_folder(folder: Path, name: str, where: str, trust: bool = False):
+    options = {"local_files_only": True, "trust_remote_code": trust}
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+        model = _weights(folder, name, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, ModelUnavailable):
+            raise
         raise ModelUnavailable(
             f"{name!r} at {folder} is not a whole model ({_first_line(error)}); "
             "it needs config.json, weights as safetensors, and a tokenizer."
@@ -115,16 +122,30 @@ def _from_folder(folder: Path, name: str, where: str):
     return model, tokenizer, where
 
 
-def _from_hub(name: str):
+def _from_hub(name: str, trust: bool):
     try:
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = _weights(name, name, trust_remote_code=trust)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust)
     except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, ModelUnavailable):
+            raise
         raise ModelUnavailable(
             f"{name!r} is neither a folder nor to be had from the Hugging Face hub or its cache ({_first_line(error)}); "
             'check the spelling and the connection, give the path of a local copy, or use "practice", which needs neither.'
         ) from error
     return model, tokenizer, "it came from the Hugging Face hub or its local cache"
+
+
+def _weights(source: str | Path, name: str, **options) -> PreTrainedModel:
+    """The model, every weight of it from the file: transformers would fill those that are absent with random numbers."""
+    model, found = AutoModelForCausalLM.from_pretrained(
+        source, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+    )
+    if absent := sorted(found["missing_keys"]):
+        raise ModelUnavailable(
+            f"{name!r} lacks {len(absent)} of its weights, {absent[0]!r} for one; save it again with save_pretrained."
+        )
+    return model
 
 
 def _first_line(error: Exception) -> str:

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from utils.results import RunResult, by_setting
+from utils.power import power, probes_needed
+from utils.results import Checkpoint, RunResult, by_setting, series
 
 if TYPE_CHECKING:
     from utils.sweep import Point
@@ -31,27 +33,41 @@ def plot_run(result: RunResult, title: str | None = None) -> Figure:
 
     The title says the finding in figures; pass ``title`` to replace it.
     """
-    figure, (loss, kept) = _two_panels(sharex=True, ratios=(1, 1.15))
-    steps, held_out = result.series("held_out_loss")
-    loss.plot(*result.series("train_loss"), color=COLOURS[5], ls="--", marker="s", ms=4, label="training dialogues")
-    loss.plot(steps, held_out, color=COLOURS[0], marker="o", ms=5, lw=2.4, label="held-out dialogues")
-    loss.set_ylabel("new-task loss\n(nats per token)")
-    loss.set_ylim(bottom=0)
-    loss.legend(frameon=False, loc="upper right")
+    figure = plot_checkpoints(result.checkpoints, title or finding(result))
+    _caption(figure, result)
+    return figure
 
-    for i, capability in enumerate(result.checkpoints[0].retention):
-        kept.plot(*result.series(capability), color=COLOURS[(i + 1) % 6], ls=STYLES[(i + 1) % 6],
+
+def plot_checkpoints(checkpoints: Sequence[Checkpoint], title: str) -> Figure:
+    """The two curves of any run that a monitor watched: new-task loss above, if it was measured, retention below."""
+    drawn = {name: series(checkpoints, f"{name}_loss", finite=True) for name in ("train", "held_out")}
+    if any(values for _, values in drawn.values()):
+        figure, (loss, kept) = _two_panels(sharex=True, ratios=(1, 1.15))
+        loss.plot(*drawn["train"], color=COLOURS[5], ls="--", marker="s", ms=4, label="training rows")
+        loss.plot(*drawn["held_out"], color=COLOURS[0], marker="o", ms=5, lw=2.4, label="held-out rows")
+        loss.set_ylabel("new-task loss\n(nats per token)")
+        loss.set_ylim(bottom=0)
+        loss.legend(*_those_with_points(loss), frameon=False, loc="upper right")
+    else:
+        figure, kept = _one_panel(height=3.4)
+    for i, capability in enumerate(checkpoints[0].retention):
+        kept.plot(*series(checkpoints, capability), color=COLOURS[(i + 1) % 6], ls=STYLES[(i + 1) % 6],
                   marker=MARKERS[i % 7], ms=4, lw=1.3, alpha=0.9, label=capability)  # fmt: skip
-    kept.plot(*result.series("accuracy"), color=INK, lw=3, marker="o", ms=6, label="all together")
+    kept.plot(*series(checkpoints, "accuracy"), color=INK, lw=3, marker="o", ms=6, label="all together")
     kept.set_ylabel("retention\n(probes answered right)")
     kept.set_ylim(-0.03, 1.03)
     kept.yaxis.set_major_formatter(PercentFormatter(1))
     kept.set_xlabel("training step")
     kept.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
     kept.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    _headline(figure, title or finding(result))
-    _caption(figure, result)
+    _headline(figure, title)
     return figure
+
+
+def _those_with_points(axes: Axes) -> tuple[list, list]:
+    """Handles and labels for a legend, without those of empty lines."""
+    pairs = [pair for pair in zip(*axes.get_legend_handles_labels(), strict=True) if len(pair[0].get_xdata())]
+    return [handle for handle, _ in pairs], [label for _, label in pairs]
 
 
 def plot_runs(results: Sequence[RunResult], labels: Sequence[str] | None = None, title: str | None = None) -> Figure:
@@ -134,6 +150,34 @@ def plot_dose(points: Sequence[Point], title: str) -> Figure:
     axes.set_ylabel("change of retention (points)")
     axes.legend(frameon=False, loc="lower left")
     _headline(figure, title)
+    return figure
+
+
+def plot_power(drops: Sequence[float] = (20, 10, 5, 2), gained: float = 1.0) -> Figure:
+    """The chance to see a drop that is really there, against the number of probes: one curve a drop, in points.
+
+    gained: points that go from wrong to right meanwhile. The dots are where the chance first reaches 80 %.
+    """
+    figure, axes = _one_panel(height=4.0)
+    counts = np.unique(np.geomspace(8, 1000, 60).astype(int))
+    for i, drop in enumerate(drops):
+        chances = [power(int(n), drop, gained) for n in counts]
+        axes.plot(counts, chances, color=COLOURS[i], ls=STYLES[i], lw=2.4, label=f"{drop:g} points")
+        needed = probes_needed(drop, 0.8, gained)
+        if needed <= counts[-1]:
+            axes.plot([needed], [0.8], marker="o", ms=8, color=COLOURS[i])
+            axes.annotate(
+                f"{needed}", (needed, 0.8), xytext=(-7, 5), textcoords="offset points", ha="right", color=COLOURS[i]
+            )
+    axes.axhline(0.8, color=QUIET, lw=0.9, ls=":")
+    axes.set_xscale("log")
+    axes.set_xticks([10, 30, 100, 300, 1000], ["10", "30", "100", "300", "1,000"])
+    axes.set_ylim(0, 1.03)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_xlabel("probes (logarithmic)")
+    axes.set_ylabel("chance to see the drop")
+    axes.legend(frameon=False, loc="upper left", title="true drop")
+    _headline(figure, "A few questions see only a disaster; a small drop needs hundreds")
     return figure
 
 

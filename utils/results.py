@@ -22,6 +22,8 @@ PACKAGES = ("torch", "transformers", "peft", "trl", "datasets")
 class Checkpoint:
     """One measurement. Losses: nats per token. Retention and accuracy: share of probes right, 0 to 1.
 
+    probe_loss: mean loss of the "loss" probes of each capability.
+
     step 0 is the model before anything trained. seconds: since training began. train_loss and held_out_loss are of
     the new task; original_loss is of everyday text. kl: KL(base || now) on held-out new-task text, nats per token.
     A figure that was not measured is None; one that the model could not give (it diverged) is NaN.
@@ -29,12 +31,13 @@ class Checkpoint:
 
     step: int
     seconds: float
-    accuracy: float
+    accuracy: float | None
     retention: dict[str, float]
     train_loss: float | None = None
     held_out_loss: float | None = None
     original_loss: float | None = None
     kl: float | None = None
+    probe_loss: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import bootstrap
+
+from utils.paired import mcnemar
 
 LEVEL = 0.05
 TOLERANCE = 3.0  # points: "held" says that more than this was lost is ruled out
@@ -36,8 +38,8 @@ class Verdict:
         )
 
 
-def compare(before: Sequence[bool], after: Sequence[bool], seed: int = 0) -> Verdict:
-    """The verdict on paired outcomes, one pair a probe, in the same order.
+def compare(before: Sequence[bool | None], after: Sequence[bool | None], seed: int = 0) -> Verdict:
+    """The verdict on paired outcomes, one pair a probe, in the same order. Probes without right or wrong (None) do not count.
 
     McNemar's exact test looks only at the probes that changed: under "nothing happened", each is as likely to have
     been lost as gained. The interval is a percentile bootstrap over probes (scipy); where no probe changed at all,
@@ -48,13 +50,19 @@ def compare(before: Sequence[bool], after: Sequence[bool], seed: int = 0) -> Ver
         raise ValueError(
             f"{len(before)} outcomes before and {len(after)} after do not pair; measure the same probes twice."
         )
+    pairs = [(b, a) for b, a in zip(before, after, strict=True) if b is not None and a is not None]
+    if not pairs:
+        raise ValueError(
+            "No probe was right or wrong: loss probes have a loss, and no verdict. Add probes with answers."
+        )
+    before, after = zip(*pairs, strict=True)
     change = np.asarray(before, float) - np.asarray(after, float)  # 1 lost, -1 gained, 0 the same
     lost, gained, n = int((change > 0).sum()), int((change < 0).sum()), len(change)
     if lost + gained == 0:
         high = 100 * (1 - (LEVEL / 2) ** (1 / n))
         low, p = -high, 1.0
     else:
-        p = float(binomtest(lost, lost + gained).pvalue)
+        p = mcnemar(lost, gained)
         if lost == n or gained == n:
             edge = 100 * (LEVEL / 2) ** (1 / n)
             low, high = (edge, 100.0) if lost == n else (-100.0, -edge)

