@@ -8,7 +8,7 @@ by machine, so each way must first prove itself, by killing a process that takes
 not; the first that can is used.
 
 Prints seconds, CPU seconds and peak memory of each lesson, and writes them into lessons/TEACHING.md. Peak memory is
-the sum over the group of what each process has of its own and its share of what is common (PSS), ten times a second.
+the sum over the group of what each process has of its own and its share of what is common (PSS), four times a second.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from store_lessons import CELL_SECONDS, lesson_paths  # noqa: E402
 from utils.environment import environ_for  # noqa: E402
 
 LIMIT = 2 * 1024**3  # bytes, as mybinder.org has it
+TICK = 0.25  # seconds between two looks at the memory: each look costs some time itself
 HOG = """import subprocess, sys
 code = "import time; kept = bytearray({size}); kept[::4096] = bytes([1]) * len(kept[::4096]); time.sleep(1)"
 sys.exit(subprocess.call([sys.executable, "-c", code]))"""  # in a process of a process: the limit is on their sum
@@ -120,7 +121,7 @@ def run(command: list[str], way: Way, limit: int = LIMIT, environ: dict[str, str
 
         def watch() -> None:
             top = psutil.Process(process.pid)
-            while not done.wait(0.1):
+            while not done.wait(TICK):
                 peak[0] = max(peak[0], memory_of(top))
                 if way is watchdog and peak[0] > limit:
                     kill(top)

@@ -1,10 +1,16 @@
-"""Pages as people have them: on a phone, in the dark, by keyboard, and with axe-core looking for what shuts them out."""
+"""Pages as people have them: on a phone, in the dark, by keyboard, and with axe-core looking for what shuts them out.
 
+The site first, then the lessons in JupyterLab.
+"""
+
+import os
 import re
+import shutil
+import time
 
 import build_site
 import pytest
-from jupyter_pages import CHROMIUM, look
+from jupyter_pages import CHROMIUM, free_port, look, served
 from playwright.sync_api import expect
 
 pytestmark = [
@@ -133,3 +139,53 @@ def test_dark_and_light_differ_and_figures_do_not_glare(opened):
     assert "invert" in dark.evaluate("getComputedStyle(document.querySelector('figure img')).filter")
     for page, scheme in ((light, "light"), (dark, "dark")):
         look(page, f"site-{scheme}")
+
+
+# What the course puts into a notebook. The rest, editors and buttons, is JupyterLab's own, with faults of its own.
+OURS = {
+    "include": [[".jp-MarkdownOutput"], [".jp-OutputArea-output"]],
+    "exclude": [[".jp-collapseHeadingButton"]],
+}
+
+
+@pytest.fixture(scope="module")
+def lab(browser, root, tmp_path_factory):
+    """Opens a lesson, as stored, in JupyterLab: so tall that every cell is drawn."""
+    folder, port = tmp_path_factory.mktemp("course"), free_port()
+    for name in ("utils", "data"):
+        os.symlink(root / name, folder / name)
+    shutil.copytree(root / "lessons", folder / "lessons")
+    command = ["jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=x"]
+    command += [f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
+    with served(command, port, tmp_path_factory.mktemp("settings"), "/api?token=x") as address:
+
+        def open_lesson(name):
+            page = browser.new_page(viewport={"width": 1250, "height": 9000})
+            page.goto(f"{address}/lab/workspaces/{name[:2]}/tree/lessons/{name}?token=x")
+            page.locator(".jp-Notebook").wait_for(timeout=60_000)
+            page.locator(".jp-MarkdownOutput h1").wait_for(timeout=60_000)
+            time.sleep(3)
+            return page
+
+        yield open_lesson
+
+
+@pytest.mark.parametrize("path", build_site.lesson_paths(), ids=lambda path: path.stem)
+def test_a_stored_lesson_in_jupyterlab(lab, path):
+    """Before it is run, JupyterLab shows pictures without their words (utils/figure_words.py); nothing else is amiss."""
+    page = lab(path.name)
+    found = serious(page, OURS)
+    assert [sentence for sentence in found if not sentence.startswith("image-alt")] == []
+    page.close()
+
+
+def test_a_lesson_that_was_run_in_jupyterlab(lab):
+    page = lab("00_start_here.ipynb")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).first.click()
+    figures = page.locator(".jp-OutputArea-output img")
+    expect(page.locator(".jp-OutputArea-output img[alt*='retention']")).to_have_count(2, timeout=300_000)
+    assert serious(page, OURS) == []
+    assert all(len(figure.get_attribute("alt")) > 100 for figure in figures.all())
+    look(page, "lab-lesson-0")
+    page.close()
