@@ -37,6 +37,7 @@ from jupyter_pages import free_port, served  # noqa: E402
 from utils.environment import environ_for  # noqa: E402
 
 LEARNERS = (1, 2, 4, 8)
+CROWDED = 2  # with all threads each, only so many: from there on it takes minutes
 PATIENCE = 3.0  # seconds that a learner waits for the first point
 EVERY = 20.0  # seconds between two moves of one learner who reads what the last one did
 CLASSES = (10, 30, 100, 500)
@@ -160,19 +161,26 @@ def median(rows: Sequence[dict[str, float]], name: str) -> float:
     return statistics.median(row[name] for row in rows)
 
 
-def waits(found: dict[tuple[int, int], list[dict[str, float]]], cores: int) -> str:
-    """The times as a Markdown table: one row for each N, one thread beside all of them."""
+def waits(found: dict[tuple[int, int], list[dict[str, float]]]) -> str:
+    """The times as a Markdown table: one row for each number of learners and of threads."""
     lines = [
-        f"| learners at once on {cores} cores | first point, one thread each (s) | finished (s) | first point, {cores} "
-        f"threads each (s) | finished (s) | {cores} threads / one thread, finished |",
-        "|---|---|---|---|---|---|",
+        "| learners at once | threads each | first point (s) | finished run (s) | CPU seconds a run |",
+        "|---|---|---|---|---|",
     ]
-    for count in sorted({n for n, _ in found}):
-        one, many = found[count, 1], found[count, cores]
-        cells = [f"{median(rows, name):.1f}" for rows in (one, many) for name in ("point", "end")]
-        ratio = median(many, "end") / median(one, "end")
-        lines.append(f"| {count} | {' | '.join(cells)} | {ratio:.1f} |")
+    for (count, threads), rows in sorted(found.items(), key=lambda item: (item[0][1], item[0][0])):
+        cells = " | ".join(f"{median(rows, name):.1f}" for name in ("point", "end", "cpu"))
+        lines.append(f"| {count} | {threads} | {cells} |")
     return "\n".join(lines)
+
+
+def threads_cost(found: dict[tuple[int, int], list[dict[str, float]]], cores: int) -> str:
+    """How much longer a run takes with a thread for each core than with one, in a sentence; "" where not measured."""
+    both = [count for count, threads in found if threads == cores > 1 and (count, 1) in found]
+    parts = [
+        f"{median(found[count, cores], 'end') / median(found[count, 1], 'end'):.1f} times as long for {count} at once"
+        for count in sorted(both)
+    ]
+    return f"With {cores} threads in place of one, a run took {' and '.join(parts)}." if parts else ""
 
 
 def playgrounds_a_core(found: dict[tuple[int, int], list[dict[str, float]]], cores: int) -> float:
@@ -196,12 +204,11 @@ def measure(counts: Sequence[int], rounds: int) -> tuple[str, str]:
     cores = os.cpu_count() or 1
     found, memories = {}, []
     load = os.getloadavg()[0]
-    for count in counts:
-        for threads in (1, cores):
-            found[count, threads], used = classroom(count, threads, rounds)
-            memories += used if threads == 1 else []
-            times = {name: round(median(found[count, threads], name), 2) for name in ("zero", "point", "end", "cpu")}
-            print(f"{count:3d} learners, {threads} threads each: {times}", flush=True)
+    for count, threads in [(count, 1) for count in counts] + [(n, cores) for n in counts if n <= CROWDED and cores > 1]:
+        found[count, threads], used = classroom(count, threads, rounds if threads == 1 else 1)
+        memories += used if threads == 1 else []
+        times = {name: round(median(found[count, threads], name), 2) for name in ("zero", "point", "end", "cpu")}
+        print(f"{count:3d} learners, {threads} threads each: {times}", flush=True)
     cpu = median(found[min(counts), 1], "cpu")
     own = statistics.median(mine for mine, _ in memories)
     shared = statistics.median(common for _, common in memories)
@@ -210,15 +217,16 @@ def measure(counts: Sequence[int], rounds: int) -> tuple[str, str]:
         f"a run: {cpu:.1f} CPU s; a kernel: {own:.2f} GB of its own, {shared:.2f} GB shared; a server: {server:.2f} GB"
     )
     first = (
-        f"Each learner moved a slider at the same moment, {rounds} times; the medians are shown. The machine's load from "
+        f"Each learner moved a slider at the same moment, {rounds} times (once with several threads); the medians are "
+        f"shown. The machine's load from "
         f"other work was {load:.1f} at the start, on {cores} cores. Within {PATIENCE:g} s the first point came for up to "
-        f"{playgrounds_a_core(found, cores):g} learners a core."
+        f"{playgrounds_a_core(found, cores):g} learners a core. {threads_cost(found, cores)}"
     )
     second = (
         f"From {cpu:.1f} CPU seconds a run of 40 steps, {own:.2f} GB a kernel and {server:.2f} GB a JupyterLab server; a "
         f"learner who starts a run every {EVERY:g} seconds; cores at most 70 % busy; one thread each."
     )
-    return f"{waits(found, cores)}\n\n{first}", f"{sizes(cpu, own, shared, server)}\n\n{second}"
+    return f"{waits(found)}\n\n{first}", f"{sizes(cpu, own, shared, server)}\n\n{second}"
 
 
 def main(arguments: list[str] | None = None) -> int:

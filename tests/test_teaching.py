@@ -92,9 +92,18 @@ def test_a_way_that_cannot_work_here_is_passed_over(monkeypatch):
 def test_tables_from_measurements():
     ran = binder_limit.Ran(0, 12.3, 9.9, int(0.75 * 1024**3), "")
     assert "| 00_start_here | 0.75 | 10 | 12 |" in binder_limit.table({"00_start_here": ran})
-    found = {(n, threads): [{"point": n * threads, "end": 2.0 * n * threads}] for n in (1, 2, 4) for threads in (1, 2)}
-    table = classroom_load.waits(found, 2)
-    assert "| 4 | 4.0 | 8.0 | 8.0 | 16.0 | 2.0 |" in table
+    found = {
+        (n, threads): [{"point": n * threads, "end": 2.0 * n * threads, "cpu": 0.5}]
+        for n in (1, 2, 4)
+        for threads in (1, 2)
+    }
+    table = classroom_load.waits(found)
+    assert table.splitlines()[2:] == [
+        *("| 1 | 1 | 1.0 | 2.0 | 0.5 |", "| 2 | 1 | 2.0 | 4.0 | 0.5 |", "| 4 | 1 | 4.0 | 8.0 | 0.5 |"),
+        *("| 1 | 2 | 2.0 | 4.0 | 0.5 |", "| 2 | 2 | 4.0 | 8.0 | 0.5 |", "| 4 | 2 | 8.0 | 16.0 | 0.5 |"),
+    ]
+    assert "took 2.0 times as long for 1 at once and 2.0 times" in classroom_load.threads_cost(found, 2)
+    assert classroom_load.threads_cost(found, 1) == ""
     assert classroom_load.playgrounds_a_core(found, 2) == 1.0, "two learners on two cores wait for 2 s, four for 4 s"
     sizes = classroom_load.sizes(cpu=2.0, own=0.5, shared=0.3, server=0.1)
     assert "| 30 | 18 | 5 |" in sizes and "| 500 | 300 | 72 |" in sizes

