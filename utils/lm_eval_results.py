@@ -42,7 +42,7 @@ def read_measurement(path: str | Path, metric: str | None = None) -> Measurement
     if isinstance(data, dict) and isinstance(data.get("results"), dict) and "rows" not in data:
         try:
             return _measurement(data, path, metric)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, OSError) as error:
             if isinstance(error, (MeasurementError, DataError)):
                 raise
             raise MeasurementError(

@@ -32,6 +32,11 @@ SCHEMA = 1
 PACKAGES = ("torch", "transformers", "peft")
 
 
+# What the fields of a file may be, besides the rows and the scores, which are checked one by one.
+KINDS = {"model": str, "adapter": (str, type(None)), "chat": bool, "notes": list, "settings": dict, "versions": dict,
+         "seconds": (int, float), "measured": str, "machine": str, "rows": list, "means": list}  # fmt: skip
+
+
 class MeasurementError(ValueError):
     """A measurement that cannot be used: the message says what is wrong with it and what to do."""
 
@@ -68,8 +73,7 @@ class Row:
             raise MeasurementError(f"{where}: measure is {self.measure!r}; it must be one of {', '.join(MEASURES)}.")
         if self.right is not None and not isinstance(self.right, bool):
             raise MeasurementError(f"{where}: right is {self.right!r}; it must be true, false or null.")
-        number = isinstance(self.loss, (int, float)) and not isinstance(self.loss, bool)
-        if self.loss is not None and not (number and math.isfinite(self.loss)):
+        if self.loss is not None and not _is_number(self.loss):
             raise MeasurementError(
                 f"{where}: loss is {self.loss!r}; it must be a finite number. Did the model diverge?"
             )
@@ -114,7 +118,7 @@ class Measurement:
         for number, row in enumerate(self.rows, 1):
             row.check(f"Probe {number}")
         for mean in self.means:
-            if not all(map(math.isfinite, (mean.value, mean.error))):
+            if not (_is_number(mean.value) and _is_number(mean.error) and isinstance(mean.name, str)):
                 raise MeasurementError(f"The score of {mean.name!r} is {mean.value} ± {mean.error}; it must be finite.")
 
     @classmethod
@@ -180,10 +184,16 @@ class Measurement:
             raise MeasurementError(f"{path} has schema {schema!r}, which is none that there ever was; measure again.")
         if unknown := set(data) - {f.name for f in fields(cls)}:
             raise MeasurementError(f"{path} has the unknown field {min(unknown)!r}; measure again.")
+        for name, kind in KINDS.items():
+            if name in data and not isinstance(data[name], kind):
+                raise MeasurementError(
+                    f"{path}: {name!r} is {str(data[name])[:60]!r}, which it cannot be; measure again."
+                )
         try:
             data["rows"] = [Row(**{**row, "choices": tuple(row.get("choices", ()))}) for row in data["rows"]]
             data["means"] = tuple(Mean(**mean) for mean in data.get("means", ()))
-            data["notes"] = tuple(data.get("notes", ()))
+            data["notes"] = tuple(map(str, data.get("notes", ())))
+            data |= {name: {k: str(v) for k, v in data.get(name, {}).items()} for name in ("settings", "versions")}
             measurement = cls(**data)
         except MeasurementError as error:
             raise MeasurementError(f"{path}, {str(error)[0].lower()}{str(error)[1:]}") from error
@@ -264,6 +274,16 @@ def read_json(path: str | Path) -> Any:
         raise MeasurementError(f"{path} cannot be read ({error.strerror}); check the path.") from error
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise MeasurementError(f"{path} is not JSON ({str(error).splitlines()[0]}); measure again.") from error
+
+
+def _is_number(value: Any) -> bool:
+    """A finite number. JSON has whole numbers of any size, and one that no float can hold is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def installed(packages: Sequence[str]) -> dict[str, str]:

@@ -113,9 +113,7 @@ def _from_folder(folder: Path, name: str, where: str, trust: bool = False):
         model = _weights(folder, name, **options)
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, ModelUnavailable):
-            raise
-        raise ModelUnavailable(
+        raise _refused(name, error) or ModelUnavailable(
             f"{name!r} at {folder} is not a whole model ({_first_line(error)}); "
             "it needs config.json, weights as safetensors, and a tokenizer."
         ) from error
@@ -127,9 +125,7 @@ def _from_hub(name: str, trust: bool):
         model = _weights(name, name, trust_remote_code=trust)
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust)
     except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, ModelUnavailable):
-            raise
-        raise ModelUnavailable(
+        raise _refused(name, error) or ModelUnavailable(
             f"{name!r} is neither a folder nor to be had from the Hugging Face hub or its cache ({_first_line(error)}); "
             'check the spelling and the connection, give the path of a local copy, or use "practice", which needs neither.'
         ) from error
@@ -146,6 +142,18 @@ def _weights(source: str | Path, name: str, **options) -> PreTrainedModel:
             f"{name!r} lacks {len(absent)} of its weights, {absent[0]!r} for one; save it again with save_pretrained."
         )
     return model
+
+
+def _refused(name: str, error: Exception) -> ModelUnavailable | None:
+    """What is said of a model that is there and is not taken; None for any other error."""
+    if isinstance(error, ModelUnavailable):
+        return error
+    if "trust_remote_code" in str(error):
+        return ModelUnavailable(
+            f"{name!r} comes with Python of its own, which is not run; use trust_remote_code (--trust-remote-code) if you "
+            "have read it and trust it."
+        )
+    return None
 
 
 def _first_line(error: Exception) -> str:
