@@ -3,16 +3,18 @@
     make bench ARGS="--only classroom"
 
 Each learner is a kernel of its own that opens the playground as lesson 4 does. Measured: the memory of a kernel and
-of a JupyterLab server, the CPU seconds of a run, and the time from letting go to the first trained point and to the
-finished run, for several N and with one thread or all of them. The tables go into lessons/TEACHING.md; sizes for
-whole classes are worked out there from what was measured. Other work on the machine makes all times longer, so
-measure when there is none: the load is printed with the tables.
+of a JupyterLab server, the CPU seconds of a run, the time from letting go to the first trained point and to the
+finished run, for several N; and what it costs to take more threads than one. The tables go into lessons/TEACHING.md;
+sizes for whole classes are worked out there from what was measured. Other work on the machine makes all times longer,
+so measure when there is none: the load is printed with the tables.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import math
 import os
 import re
 import statistics
@@ -37,8 +39,9 @@ from jupyter_pages import free_port, served  # noqa: E402
 from utils.environment import environ_for  # noqa: E402
 
 LEARNERS = (1, 2, 4, 8)
-CROWDED = 2  # with all threads each, only so many: from there on it takes minutes
+CROWDED, SHORT = 2, 10  # learners, steps a run: with all threads each, more of either takes minutes
 PATIENCE = 3.0  # seconds that a learner waits for the first point
+GIVEN_UP = 60.0  # seconds after which a run that takes too many threads is not waited for
 EVERY = 20.0  # seconds between two moves of one learner who reads what the last one did
 CLASSES = (10, 30, 100, 500)
 SETUP = """
@@ -48,15 +51,15 @@ from utils.lesson import start
 start()
 from utils.playground import playground
 from classroom_load import one_run
-play = playground()
-one_run(play, 900)  # the first run pays for caches
+play = playground(run=False)
+play.steps.value = {steps}
+one_run(play, 900, {limit})  # the first run pays for caches
 """
 
 
-def one_run(play, seed: int) -> dict[str, float]:
+def one_run(play, seed: int, limit: float = 600) -> dict[str, float]:
     """In a kernel: seconds from a move to the picture with step 0, to the first trained point and to the finished run
-    ("zero", "point", "end"), and the CPU seconds of it all ("cpu")."""
-    play.wait()
+    ("zero", "point", "end"), and the CPU seconds of it all ("cpu"). What took longer than ``limit`` is infinite."""
     seen: dict[str, float] = {}
 
     def note(change) -> None:
@@ -73,9 +76,10 @@ def one_run(play, seed: int) -> dict[str, float]:
     play.picture.observe(note, names="value")
     try:
         cpu, began = time.process_time(), time.perf_counter()
-        play.seed.value = seed
-        play.wait()
-        return {**seen, "cpu": time.process_time() - cpu}
+        play.seed.value = seed  # a run that still goes on is given up for this one
+        with contextlib.suppress(TimeoutError):
+            play.wait(limit)
+        return {**dict.fromkeys(("zero", "point", "end"), math.inf), **seen, "cpu": time.process_time() - cpu}
     finally:
         play.picture.unobserve(note, names="value")
 
@@ -100,8 +104,8 @@ class Learner:
             raise RuntimeError(f"A learner's kernel failed: {reply.get('ename')}: {reply.get('evalue')}")
         return "".join(said)
 
-    def play(self, seed: int) -> dict[str, float]:
-        return json.loads(self.do(f"print(json.dumps(one_run(play, {seed})))").splitlines()[-1])
+    def play(self, seed: int, limit: float) -> dict[str, float]:
+        return json.loads(self.do(f"print(json.dumps(one_run(play, {seed}, {limit})))").splitlines()[-1])
 
     def memory(self) -> tuple[float, float]:
         """(what it has of its own, what it shares with its like) in GB."""
@@ -117,13 +121,13 @@ def memory(pid: int) -> tuple[float, float]:
     return full.uss / 1e9, (full.rss - full.uss) / 1e9
 
 
-def at_once(learners: Sequence[Learner], rounds: int) -> list[dict[str, float]]:
+def at_once(learners: Sequence[Learner], rounds: int, limit: float) -> list[dict[str, float]]:
     """All let go of a slider at the same moment, ``rounds`` times: one row for each learner and round."""
     barrier = threading.Barrier(len(learners))
 
     def move(learner: Learner, seed: int) -> dict[str, float]:
         barrier.wait()
-        return learner.play(seed)
+        return learner.play(seed, limit)
 
     rows = []
     with ThreadPoolExecutor(len(learners)) as pool:
@@ -132,13 +136,16 @@ def at_once(learners: Sequence[Learner], rounds: int) -> list[dict[str, float]]:
     return rows
 
 
-def classroom(count: int, threads: int, rounds: int) -> tuple[list[dict[str, float]], list[tuple[float, float]]]:
-    """(the rows of ``at_once``, the memory of each kernel) for so many learners with so many threads each."""
+def classroom(
+    count: int, threads: int, rounds: int, steps: int = 40
+) -> tuple[list[dict[str, float]], list[tuple[float, float]]]:
+    """(the rows of ``at_once``, the memory of each kernel) for so many learners with so many threads each, in
+    runs of so many steps, of which none is waited for longer than ``limit`` seconds."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(count) as pool:
         learners = [Learner(threads, folder) for _ in range(count)]
         try:
-            list(pool.map(lambda learner: learner.do(SETUP.format(root=str(ROOT))), learners))
-            return at_once(learners, rounds), [learner.memory() for learner in learners]
+            list(pool.map(lambda learner: learner.do(SETUP.format(root=str(ROOT), steps=steps, limit=limit)), learners))
+            return at_once(learners, rounds, limit), [learner.memory() for learner in learners]
         finally:
             for learner in learners:
                 learner.leave()
@@ -161,40 +168,41 @@ def median(rows: Sequence[dict[str, float]], name: str) -> float:
     return statistics.median(row[name] for row in rows)
 
 
-def waits(found: dict[tuple[int, int], list[dict[str, float]]]) -> str:
-    """The times as a Markdown table: one row for each number of learners and of threads."""
-    lines = [
-        "| learners at once | threads each | first point (s) | finished run (s) | CPU seconds a run |",
-        "|---|---|---|---|---|",
-    ]
-    for (count, threads), rows in sorted(found.items(), key=lambda item: (item[0][1], item[0][0])):
-        cells = " | ".join(f"{median(rows, name):.1f}" for name in ("point", "end", "cpu"))
-        lines.append(f"| {count} | {threads} | {cells} |")
+def waits(found: dict[int, list[dict[str, float]]]) -> str:
+    """The times as a Markdown table: one row for each number of learners."""
+    lines = ["| learners at once | first point (s) | finished run (s) | CPU seconds a run |", "|---|---|---|---|"]
+    for count, rows in sorted(found.items()):
+        lines.append(f"| {count} | {' | '.join(f'{median(rows, name):.1f}' for name in ('point', 'end', 'cpu'))} |")
     return "\n".join(lines)
 
 
-def threads_cost(found: dict[tuple[int, int], list[dict[str, float]]], cores: int) -> str:
-    """How much longer a run takes with a thread for each core than with one, in a sentence; "" where not measured."""
-    both = [count for count, threads in found if threads == cores > 1 and (count, 1) in found]
-    parts = [
-        f"{median(found[count, cores], 'end') / median(found[count, 1], 'end'):.1f} times as long for {count} at once"
-        for count in sorted(both)
-    ]
-    return f"With {cores} threads in place of one, a run took {' and '.join(parts)}." if parts else ""
-
-
-def playgrounds_a_core(found: dict[tuple[int, int], list[dict[str, float]]], cores: int) -> float:
+def playgrounds_a_core(found: dict[int, list[dict[str, float]]], cores: int) -> float:
     """The most learners a core, all letting go at once, for whom the first point came within PATIENCE."""
-    return max(
-        (n / cores for n, threads in found if threads == 1 and median(found[n, 1], "point") <= PATIENCE), default=0
-    )
+    return max((count / cores for count, rows in found.items() if median(rows, "point") <= PATIENCE), default=0)
+
+
+def threads_cost(cores: int, rounds: int) -> str:
+    """What it costs to let each of CROWDED learners take a thread for each core, in a sentence; "" on a single core."""
+    if cores == 1:
+        return ""
+    one, many = (classroom(CROWDED, threads, rounds, SHORT, GIVEN_UP)[0] for threads in (1, cores))
+    return cost(median(one, "end"), median(many, "end"), cores)
+
+
+def cost(one: float, many: float, cores: int) -> str:
+    """The sentence of ``threads_cost`` from the seconds of a run with one thread each and with many."""
+    setting = f"With {cores} threads each, a run of {SHORT} steps by {CROWDED} learners at once"
+    if math.isinf(many):
+        said = f"{setting} was not finished after {GIVEN_UP:g} s; with one thread each, it took {one:.1f} s"
+        return f"{said}: more than {GIVEN_UP / one:.0f} times as long."
+    return f"{setting} took {many:.1f} s; with one thread each, {one:.1f} s: {many / one:.1f} times as long."
 
 
 def sizes(cpu: float, own: float, shared: float, server: float) -> str:
     """Whole classes from the measured figures: what a learner takes, times how many there are."""
     lines = ["| learners | memory (GB) | cores |", "|---|---|---|"]
     for count in CLASSES:
-        cores = max(1, round(count * cpu / EVERY / 0.7 + 0.49))  # no more than 70 % busy
+        cores = math.ceil(count * cpu / EVERY / 0.7)  # no more than 70 % busy
         lines.append(f"| {count} | {count * (own + server) + shared:.0f} | {cores} |")
     return "\n".join(lines)
 
@@ -204,12 +212,14 @@ def measure(counts: Sequence[int], rounds: int) -> tuple[str, str]:
     cores = os.cpu_count() or 1
     found, memories = {}, []
     load = os.getloadavg()[0]
-    for count, threads in [(count, 1) for count in counts] + [(n, cores) for n in counts if n <= CROWDED and cores > 1]:
-        found[count, threads], used = classroom(count, threads, rounds if threads == 1 else 1)
-        memories += used if threads == 1 else []
-        times = {name: round(median(found[count, threads], name), 2) for name in ("zero", "point", "end", "cpu")}
-        print(f"{count:3d} learners, {threads} threads each: {times}", flush=True)
-    cpu = median(found[min(counts), 1], "cpu")
+    for count in counts:
+        found[count], used = classroom(count, 1, rounds)
+        memories += used
+        times = {name: round(median(found[count], name), 2) for name in ("zero", "point", "end", "cpu")}
+        print(f"{count:3d} learners: {times}", flush=True)
+    threads = threads_cost(cores, rounds)
+    print(threads, flush=True)
+    cpu = median(found[min(counts)], "cpu")
     own = statistics.median(mine for mine, _ in memories)
     shared = statistics.median(common for _, common in memories)
     server = server_memory()
@@ -217,10 +227,9 @@ def measure(counts: Sequence[int], rounds: int) -> tuple[str, str]:
         f"a run: {cpu:.1f} CPU s; a kernel: {own:.2f} GB of its own, {shared:.2f} GB shared; a server: {server:.2f} GB"
     )
     first = (
-        f"Each learner moved a slider at the same moment, {rounds} times (once with several threads); the medians are "
-        f"shown. The machine's load from "
-        f"other work was {load:.1f} at the start, on {cores} cores. Within {PATIENCE:g} s the first point came for up to "
-        f"{playgrounds_a_core(found, cores):g} learners a core. {threads_cost(found, cores)}"
+        f"Each learner moved a slider at the same moment, {rounds} times, with one thread each; the medians are shown. On "
+        f"{cores} cores, whose load from other work was {load:.1f} at the start. The first point came within {PATIENCE:g} s "
+        f"for up to {playgrounds_a_core(found, cores):g} learners a core.\n\n{threads}"
     )
     second = (
         f"From {cpu:.1f} CPU seconds a run of 40 steps, {own:.2f} GB a kernel and {server:.2f} GB a JupyterLab server; a "

@@ -19,7 +19,12 @@ def course(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     for path in (links.README, links.ADDRESS, links.ROOT / "data" / "README.md", *links.lesson_paths()):
         (tmp_path / path.relative_to(links.ROOT)).write_bytes(path.read_bytes())
-    for path in [*links.ROOT.glob("LICENSE"), *links.ROOT.glob("lessons/images/*")]:  # only linked to
+    linked = [
+        path
+        for name in ("LICENSE", "lessons/images/*", "lessons/*.md", "utils/*.yml")
+        for path in links.ROOT.glob(name)
+    ]
+    for path in linked:
         target = tmp_path / path.relative_to(links.ROOT)
         target.parent.mkdir(exist_ok=True)
         target.touch()

@@ -92,19 +92,11 @@ def test_a_way_that_cannot_work_here_is_passed_over(monkeypatch):
 def test_tables_from_measurements():
     ran = binder_limit.Ran(0, 12.3, 9.9, int(0.75 * 1024**3), "")
     assert "| 00_start_here | 0.75 | 10 | 12 |" in binder_limit.table({"00_start_here": ran})
-    found = {
-        (n, threads): [{"point": n * threads, "end": 2.0 * n * threads, "cpu": 0.5}]
-        for n in (1, 2, 4)
-        for threads in (1, 2)
-    }
-    table = classroom_load.waits(found)
-    assert table.splitlines()[2:] == [
-        *("| 1 | 1 | 1.0 | 2.0 | 0.5 |", "| 2 | 1 | 2.0 | 4.0 | 0.5 |", "| 4 | 1 | 4.0 | 8.0 | 0.5 |"),
-        *("| 1 | 2 | 2.0 | 4.0 | 0.5 |", "| 2 | 2 | 4.0 | 8.0 | 0.5 |", "| 4 | 2 | 8.0 | 16.0 | 0.5 |"),
-    ]
-    assert "took 2.0 times as long for 1 at once and 2.0 times" in classroom_load.threads_cost(found, 2)
-    assert classroom_load.threads_cost(found, 1) == ""
+    found = {n: [{"point": 1.0 * n, "end": 2.0 * n, "cpu": 0.5}] for n in (4, 1, 2)}
+    assert classroom_load.waits(found).splitlines()[2:] == [f"| {n} | {n}.0 | {2 * n}.0 | 0.5 |" for n in (1, 2, 4)]
     assert classroom_load.playgrounds_a_core(found, 2) == 1.0, "two learners on two cores wait for 2 s, four for 4 s"
+    assert classroom_load.cost(2.0, 20.0, 4).endswith("took 20.0 s; with one thread each, 2.0 s: 10.0 times as long.")
+    assert classroom_load.cost(2.0, float("inf"), 4).endswith("it took 2.0 s: more than 30 times as long.")
     sizes = classroom_load.sizes(cpu=2.0, own=0.5, shared=0.3, server=0.1)
     assert "| 30 | 18 | 5 |" in sizes and "| 500 | 300 | 72 |" in sizes
 
@@ -114,4 +106,6 @@ def test_one_run_is_timed_from_the_move_to_its_points():
 
     play = playground(run=False)
     seen = classroom_load.one_run(play, 3)
-    assert 0 < seen["zero"] <= seen["point"] <= seen["end"] and seen["cpu"] > 0
+    assert 0 < seen["zero"] <= seen["point"] <= seen["end"] < 600 and seen["cpu"] > 0
+    assert classroom_load.one_run(play, 4, limit=0.01)["end"] == float("inf")
+    play.stop.click()
