@@ -137,7 +137,7 @@ def at_once(learners: Sequence[Learner], rounds: int, limit: float) -> list[dict
 
 
 def classroom(
-    count: int, threads: int, rounds: int, steps: int = 40
+    count: int, threads: int, rounds: int, steps: int = 40, limit: float = 600
 ) -> tuple[list[dict[str, float]], list[tuple[float, float]]]:
     """(the rows of ``at_once``, the memory of each kernel) for so many learners with so many threads each, in
     runs of so many steps, of which none is waited for longer than ``limit`` seconds."""
