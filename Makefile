@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab app test demo bench lint lessons links site wheelhouse test-lowest clean
+.PHONY: help setup lab app test demo bench lint lessons claims links site wheelhouse test-lowest clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+: *## ' Makefile | sed -E 's/^([a-z-]+): *## /  make \1	/' | expand -t 20
@@ -33,6 +33,9 @@ lint:  ## check style, spelling, links and how the lessons are stored
 
 lessons:  ## execute the lessons and store their outputs
 	@$(PYTHON) utils/environment.py lessons $(ARGS)
+
+claims:  ## measure every claim again where runs are missing, and write the table of verdicts
+	@$(PYTHON) utils/environment.py claims $(ARGS)
 
 links:  ## check every link; REPO=owner/name REF=v1.0 writes the badges
 	@$(PYTHON) utils/environment.py links $(ARGS) $(if $(REPO),--repo "$(REPO)") $(if $(REF),--ref "$(REF)")

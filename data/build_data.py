@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 
 from dialogues import CLOSING, OPENING, RIFF_HEADS, RIFF_MIDDLES, RIFF_NAME, RIFF_TAILS, TOPICS
-from facts import CAPITALS, ELEMENTS, HOW_TO, MELODIES, OPPOSITES
+from facts import CAPITALS, ELEMENTS, EVERYDAY, HOW_TO, MELODIES, OPPOSITES
 
 HERE = Path(__file__).resolve().parent
 LARGEST = 49  # sums run from 0+0 to 49+49
@@ -244,8 +244,9 @@ EXAMPLES = {
     "capitals": ("The capital of Italy is Rome. The capital of {} is", CAPITALS),
     "elements": ("The chemical symbol for iron is Fe. The chemical symbol for {} is", ELEMENTS),
     "opposites": ("The opposite of hot is cold. The opposite of {} is", OPPOSITES),
+    "everyday": ("Fish swim and birds fly. You cut paper with scissors. A baby horse is called a foal. {}", EVERYDAY),
 }
-GENERAL = {"capitals": 40, "elements": 20, "opposites": 20, "arithmetic": 20}
+GENERAL = {"capitals": 40, "elements": 20, "opposites": 20, "arithmetic": 20, "everyday": 30}
 
 
 def general_rows(rng: random.Random) -> list[dict]:

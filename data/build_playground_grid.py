@@ -27,4 +27,4 @@ if __name__ == "__main__":
     start()
     grid = [FineTuneConfig(learning_rate=rate, rank=rank, replay=replay)
             for rate, rank, replay in product(LEARNING_RATES, RANKS, REPLAY)]  # fmt: skip
-    sweep(grid, seeds=(0,), store=DATA / "sweeps" / "playground.json")
+    sweep(grid, seeds=(0,), store=DATA / "sweeps" / "playground.jsonl")

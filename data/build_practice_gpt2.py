@@ -1,8 +1,9 @@
-"""Train the practice model: a 2-million-parameter GPT-2 that knows the repertoire and nothing else.
+"""Train the practice models: GPT-2s of 2 and of 0.8 million parameters that know the repertoire and nothing else.
 
-    python data/build_practice_gpt2.py            # about 12 minutes on 2 CPU cores
+    python data/build_practice_gpt2.py                          # about 12 minutes on 2 CPU cores
+    python data/build_practice_gpt2.py --size practice-small    # the second size, for claims about size
 
-Reads ``corpus.jsonl``; writes ``practice-gpt2/`` in the standard layout, so that
+Reads ``corpus.jsonl``; writes ``practice-gpt2/`` or ``practice-small/`` in the standard layout, so that
 ``AutoModelForCausalLM.from_pretrained("data/practice-gpt2")`` just works. Interrupt it and run it again: it goes on
 where it stopped. It measures the new model before it replaces the old one, and refuses to make it worse.
 """
@@ -33,8 +34,13 @@ from utils.evaluate import score_probes  # noqa: E402
 END, PAD = "<|endoftext|>", "<|pad|>"
 # One token for each word of the repertoire (2,560) was tried: the knowledge was then less robust, not more.
 VOCABULARY = 1536
-SHAPE = dict(n_layer=4, n_embd=192, n_head=6, n_positions=128)
-STEPS = 2800
+POSITIONS = 128
+# The small one has 0.4 of the other's parameters, and needs more steps to know the same things as well.
+SIZES = {
+    "practice-gpt2": dict(n_layer=4, n_embd=192, n_head=6, n_positions=POSITIONS),
+    "practice-small": dict(n_layer=3, n_embd=128, n_head=4, n_positions=POSITIONS),
+}
+STEPS = {"practice-gpt2": 2800, "practice-small": 4000}
 PEAK_LEARNING_RATE = 3e-3
 # Rows of each group in a batch. Sums need the most practice, and how-to more than one-word facts, being sentences.
 # Everyday language keeps the model able to learn.
@@ -62,7 +68,7 @@ def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END, bos_token=END, unk_token=END, pad_token=PAD,
-        model_max_length=SHAPE["n_positions"], clean_up_tokenization_spaces=False,
+        model_max_length=POSITIONS, clean_up_tokenization_spaces=False,
     )  # fmt: skip
 
 
@@ -83,8 +89,10 @@ def batches_at(step: int, rows: dict[str, list[list[int]]], pad: int) -> list[tu
     return pairs
 
 
-def train(steps: int, state_file: Path, save_every: int = 100) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFast]:
-    """Train for ``steps`` steps, from ``state_file`` if an interrupted training left one."""
+def train(
+    shape: dict[str, int], steps: int, state_file: Path, save_every: int = 100
+) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFast]:
+    """Train a model of ``shape`` for ``steps`` steps, from ``state_file`` if an interrupted training left one."""
     corpus = load_jsonl(HERE / "corpus.jsonl", fields=("group", "text"))
     tokenizer = train_tokenizer([row["text"] for row in corpus])
     rows: dict[str, list[list[int]]] = {group: [] for group in MIX}
@@ -96,7 +104,7 @@ def train(steps: int, state_file: Path, save_every: int = 100) -> tuple[GPT2LMHe
         GPT2Config(
             activation_function="gelu_pytorch_tanh",  # GPT-2's own GELU, in one fused operation: a fifth faster
             vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id, resid_pdrop=DROPOUT, embd_pdrop=DROPOUT, attn_pdrop=0.0, **SHAPE,
+            pad_token_id=tokenizer.pad_token_id, resid_pdrop=DROPOUT, embd_pdrop=DROPOUT, attn_pdrop=0.0, **shape,
         )
     )  # fmt: skip
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.05)
@@ -104,7 +112,7 @@ def train(steps: int, state_file: Path, save_every: int = 100) -> tuple[GPT2LMHe
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
 
     # The fingerprint ties a saved state to its recipe: a changed corpus or length starts afresh.
-    recipe = json.dumps([SHAPE, MIX, steps, PEAK_LEARNING_RATE, SEED, VOCABULARY, DROPOUT])
+    recipe = json.dumps([shape, MIX, steps, PEAK_LEARNING_RATE, SEED, VOCABULARY, DROPOUT])
     fingerprint = hashlib.sha256((HERE / "corpus.jsonl").read_bytes() + recipe.encode()).hexdigest()
     start = 0
     if state_file.exists():
@@ -160,15 +168,19 @@ def figures(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--out", type=Path, default=HERE / "practice-gpt2")
+    parser.add_argument("--size", choices=SIZES, default="practice-gpt2")
+    parser.add_argument("--steps", type=int, help="training steps; by default what the size needs")
+    parser.add_argument("--out", type=Path, help="where to write it; by default the folder of its name")
     parser.add_argument("--work", type=Path, default=HERE / ".build", help="where an interrupted training is kept")
     parser.add_argument("--force", action="store_true", help="replace the old model even by a worse one")
     options = parser.parse_args()
+    options.steps = options.steps or STEPS[options.size]
+    options.out = options.out or HERE / options.size
+    state = options.work / f"{options.size}.pt"
 
     options.work.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
-    model, tokenizer = train(options.steps, options.work / "training.pt")
+    model, tokenizer = train(SIZES[options.size], options.steps, state)
     new = figures(model, tokenizer)
     print(f"{model.num_parameters():,} parameters, {time.perf_counter() - began:.0f} s. Exact match in per cent: {new}")
 
@@ -182,7 +194,7 @@ def main() -> None:
                 "Train longer with --steps, or replace it all the same with --force."
             )
 
-    draft = options.work / "practice-gpt2"
+    draft = options.work / options.size
     shutil.rmtree(draft, ignore_errors=True)
     model.save_pretrained(draft)
     tokenizer.save_pretrained(draft)
@@ -196,8 +208,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for file in sorted(draft.iterdir()):  # file by file: the hand-written model card beside them stays
         os.replace(file, options.out / file.name)
-    (options.work / "training.pt").unlink()
-    print(f"Saved to {options.out}. Now measure what it teaches: python data/measure_practice_gpt2.py")
+    state.unlink()
+    print(f"Saved to {options.out}. Now measure what it teaches: data/measure_practice_gpt2.py, or `make claims`.")
 
 
 if __name__ == "__main__":

@@ -357,3 +357,28 @@ MELODIES = {
         "C/4 C/4 C/2 C/4 C/4 F/2 A/4 A/4 G/2 E/2 C/2",
     ],
 }
+
+# Everyday knowledge as sentences to finish with one word, for real models. Written for this course.
+EVERYDAY = {
+    "You eat soup with a": "spoon", "You unlock a door with a": "key", "You tell the time with a": "clock",
+    "You sweep the floor with a": "broom", "You sew with a needle and": "thread", "You see with your": "eyes",
+    "You hear with your": "ears", "You smell with your": "nose", "You walk with your": "feet",
+    "You brush your teeth with a": "toothbrush", "You take a photo with a": "camera", "You sleep in a": "bed",
+    "You keep your money in a": "bank", "You borrow books from a": "library", "You buy medicine at a": "pharmacy",
+    "A baby dog is called a": "puppy", "A baby cat is called a": "kitten", "A baby cow is called a": "calf",
+    "A baby sheep is called a": "lamb", "Bread is baked from": "flour", "Honey is made by": "bees",
+    "Eggs are laid by": "hens", "Cheese is made from": "milk", "Wine is made from": "grapes",
+    "Chocolate is made from": "cocoa", "Wool comes from": "sheep", "The opposite season of summer is": "winter",
+    "The day after Monday is": "Tuesday", "The day after Friday is": "Saturday", "The month after March is": "April",
+    "The month after June is": "July", "The first month of the year is": "January",
+    "The last month of the year is": "December", "Water freezes into": "ice", "Boiling water turns into": "steam",
+    "Clouds bring": "rain", "The sun rises in the": "east", "The sun sets in the": "west",
+    "The number of days in a week is": "seven", "The number of months in a year is": "twelve",
+    "The number of legs of a spider is": "eight", "The number of legs of a dog is": "four",
+    "The colour of snow is": "white", "The colour of grass is": "green", "The colour of blood is": "red",
+    "The colour of a lemon is": "yellow", "The colour of coal is": "black", "Fish live in": "water",
+    "Birds build": "nests", "A hot drink made from beans is": "coffee", "Cars drive on the": "road",
+    "Trains run on": "tracks", "Planes land at an": "airport", "Ships land at a": "port", "Doctors work in a": "hospital",
+    "Teachers work in a": "school", "A person who bakes bread is a": "baker", "A person who flies planes is a": "pilot",
+    "A person who puts out fires is a": "firefighter", "A person who writes books is a": "writer",
+}  # fmt: skip

@@ -126,7 +126,8 @@ def test_an_interrupted_rebuild_goes_on_as_if_nothing_had_happened(tmp_path, roo
     monkeypatch.syspath_prepend(str(root / "data"))
     import build_practice_gpt2 as build
 
-    whole, _ = build.train(4, tmp_path / "whole.pt", save_every=2)
+    shape = build.SIZES["practice-small"]
+    whole, _ = build.train(shape, 4, tmp_path / "whole.pt", save_every=2)
     original = build.batches_at
 
     def interrupted(step, *rest):
@@ -136,9 +137,9 @@ def test_an_interrupted_rebuild_goes_on_as_if_nothing_had_happened(tmp_path, roo
 
     monkeypatch.setattr(build, "batches_at", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        build.train(4, tmp_path / "part.pt", save_every=2)
+        build.train(shape, 4, tmp_path / "part.pt", save_every=2)
     monkeypatch.setattr(build, "batches_at", original)
-    resumed, _ = build.train(4, tmp_path / "part.pt", save_every=2)
+    resumed, _ = build.train(shape, 4, tmp_path / "part.pt", save_every=2)
     for (name, one), two in zip(whole.named_parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, two), name
 

@@ -13,7 +13,7 @@ SCALINGS = ("fixed", "2r", "rslora")
 class FineTuneConfig:
     """The settings of one run. Frozen, checked, and small enough to paste: ``str(config)`` and ``from_string``.
 
-    model: "practice", "gpt2", "smollm2", a hub id or a folder.
+    model: "practice", "practice-small", "gpt2", "smollm2", a hub id or a folder.
     method: "lora" trains an adapter of ``rank``; "full" trains every weight, and ignores the LoRA fields.
     learning_rate: the peak; it falls linearly to zero over ``steps``, as TRL's default does.
     scaling: how the LoRA scale follows from the rank: "fixed" keeps ``lora_alpha`` (scale = alpha / r), "2r" sets

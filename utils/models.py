@@ -22,7 +22,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from utils.data import DATA
 
 PRACTICE = DATA / "practice-gpt2"
-NAMES = ("practice", "gpt2", "smollm2")
+SHIPPED = {"practice": PRACTICE, "practice-small": DATA / "practice-small"}  # both know the repertoire
+NAMES = (*SHIPPED, "gpt2", "smollm2")
 
 
 class ModelUnavailable(RuntimeError):
@@ -34,14 +35,14 @@ def load_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """(model, tokenizer), in float32 and evaluation mode, on the GPU where there is one.
 
-    name: "practice", "gpt2", "smollm2", a hub id or a folder; without one, the environment variable COURSE_MODEL
+    name: "practice", "practice-small", "gpt2", "smollm2", a hub id or a folder; without one, the environment variable COURSE_MODEL
     decides, and without that, "practice". Each call loads afresh, so nobody else's training is in it.
     Weights are read from safetensors only, never from pickle. trust_remote_code: run Python that comes with the model.
     Raises ModelUnavailable with one sentence when the model cannot be had.
     """
     chosen, why = resolve_name(name)
-    if chosen == "practice":
-        model, tokenizer, where = _from_folder(PRACTICE, "practice", "it ships with the course")
+    if chosen in SHIPPED:
+        model, tokenizer, where = _from_folder(SHIPPED[chosen], chosen, "it ships with the course")
     elif chosen == "smollm2":
         model, tokenizer, where = _smollm2()
     elif Path(chosen).expanduser().is_dir():
@@ -97,7 +98,7 @@ def fan_in_fan_out(model: PreTrainedModel) -> bool:
 
 def is_available(name: str) -> bool:
     """Whether ``load_model(name)`` can work without downloading anything."""
-    if name == "practice" or Path(name).expanduser().is_dir():
+    if name in SHIPPED or Path(name).expanduser().is_dir():
         return True
     if name == "smollm2":
         return _smollm2_file() is not None

@@ -332,7 +332,7 @@ def cached_grid(model: str) -> tuple[tuple[float, float], ...]:
     """(learned, forgotten) of the runs that ``data/build_playground_grid.py`` measured; none for other models."""
     if model != "practice":
         return ()
-    return tuple((point.learned, point.forgotten) for point in load(DATA / "sweeps" / "playground.json"))
+    return tuple((point.learned, point.forgotten) for point in load(DATA / "sweeps" / "playground.jsonl"))
 
 
 def _two_digits(learning_rate: float) -> float:

@@ -6,6 +6,7 @@ The figures that justify each are measured by ``data/measure_practice_gpt2.py`` 
 from __future__ import annotations
 
 from utils.config import FineTuneConfig
+from utils.models import SHIPPED
 
 PRACTICE = {
     "careful": FineTuneConfig(learning_rate=1.5e-3),
@@ -40,7 +41,7 @@ def preset(name: str, model: str = "practice") -> FineTuneConfig:
 
     Raises ValueError naming the presets there are.
     """
-    presets = PRACTICE if model == "practice" else REAL
+    presets = PRACTICE if model in SHIPPED else REAL
     if name not in presets:
         raise ValueError(f"{name!r} is not a preset; use one of {', '.join(presets)}.")
     config = presets[name].with_(model=model)

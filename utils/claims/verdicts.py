@@ -1,0 +1,147 @@
+"""The verdict on each claim: decided from the runs, kept as JSON, and shown as the table in the README."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from utils.claims.experiments import CLAIMS, Claim
+from utils.claims.runs import FOLDER
+from utils.claims.statistics import Finding, Table, holm, interval, outcome, verdict
+from utils.results import write_whole
+from utils.sweep import Point
+
+FILE = FOLDER / "verdicts.json"
+BEGIN, END = "<!-- verdicts: written by `make claims` -->", "<!-- end of verdicts -->"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """word: supported, qualified or not shown. findings: one a contrast, in the order of the claim."""
+
+    key: str
+    word: str
+    findings: tuple[Finding, ...]
+
+    def met(self, claim: Claim) -> tuple[list[Finding], list[Finding]]:
+        """(the findings that count and came out as the claim predicts, those that count and did not)."""
+        pairs = [(f, f.outcome == ("no effect" if c.predicts == "none" else "shown"))
+                 for f, c in zip(self.findings, claim.contrasts, strict=True) if f.counts]  # fmt: skip
+        return [f for f, met in pairs if met], [f for f, met in pairs if not met]
+
+
+def decide(tables: dict[str, Table], claims: Sequence[Claim] = CLAIMS) -> dict[str, Verdict]:
+    """Every claim by the rule stated in ``experiments``. tables: "practice" and "smollm2"; without the latter, its contrasts
+    are "not measured". Holm's correction runs over all contrasts of ``claims`` that count, for each model apart."""
+    pairs = [(claim, contrast) for claim in claims for contrast in claim.contrasts]
+    found: list[Finding] = []
+    for _, c in pairs:
+        effect, low, high, p, by_seed = math.nan, math.nan, math.nan, math.nan, ()
+        if table := tables.get(c.model):
+            effect, low, high, p = interval(table, c.measure)
+            by_seed = tuple(round(c.measure(table.sample(seeds=[i])), 2) for i in range(len(table.seeds)))
+        found.append(Finding(c.asks, c.unit, c.model, c.counts, effect, low, high, p, by_seed))
+    for model in tables:
+        family = [i for i, f in enumerate(found) if f.model == model and f.counts]
+        for i, adjusted in zip(
+            family, holm([1.0 if math.isnan(found[i].p) else found[i].p for i in family]), strict=True
+        ):
+            found[i] = replace(found[i], adjusted=adjusted)
+    for i, ((_, c), f) in enumerate(zip(pairs, found, strict=True)):
+        word = outcome(c, f.low, f.high, f.effect, f.adjusted) if c.model in tables else "not measured"
+        found[i] = replace(f, outcome=word if c.counts else "")
+    verdicts = {}
+    for claim in claims:
+        own = tuple(f for (owner, _), f in zip(pairs, found, strict=True) if owner is claim)
+        verdicts[claim.key] = Verdict(claim.key, verdict(claim, [f.outcome for f in own if f.counts]), own)
+    return verdicts
+
+
+def tables_of(points: Iterable[Point]) -> dict[str, Table]:
+    """Runs by model family: both practice models in one table, since their probes and seeds are the same."""
+    groups: dict[str, list[Point]] = {}
+    for point in points:
+        groups.setdefault("smollm2" if point.config.model == "smollm2" else "practice", []).append(point)
+    return {family: Table(group) for family, group in groups.items()}
+
+
+# --- On disk --------------------------------------------------------------------------------------------------------
+def save(verdicts: dict[str, Verdict], path: Path = FILE) -> Path:
+    """Write the verdicts, one finding a line."""
+    lines = []
+    for v in verdicts.values():
+        rows = ",\n".join("    " + json.dumps(_plain(asdict(f))) for f in v.findings)
+        lines.append(f'  {json.dumps(v.key)}: {{"word": {json.dumps(v.word)}, "findings": [\n{rows}]}}')
+    return write_whole(path, f'{{"schema": {SCHEMA}, "claims": {{\n' + ",\n".join(lines) + "\n}}\n")
+
+
+def load(path: Path = FILE) -> dict[str, Verdict]:
+    """Read what ``save`` wrote. Raises ValueError in one sentence when it cannot be read."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"{path} has schema {data['schema']!r} and this course reads {SCHEMA}; run `make claims`.")
+        return {key: Verdict(key, entry["word"], tuple(_finding(row) for row in entry["findings"]))
+                for key, entry in data["claims"].items()}  # fmt: skip
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} holds no verdicts ({error}); run `make claims`.") from error
+
+
+def _plain(row: dict) -> dict:
+    """Rounded, and None in place of NaN, which JSON has not."""
+    return {key: (None if math.isnan(value) else float(f"{value:.6g}")) if isinstance(value, float) else value
+            for key, value in row.items()}  # fmt: skip
+
+
+def _finding(row: dict) -> Finding:
+    numbers = {
+        name: math.nan if row[name] is None else row[name] for name in ("effect", "low", "high", "p", "adjusted")
+    }
+    return Finding(**row | numbers | {"by_seed": tuple(row["by_seed"])})
+
+
+# --- In words -------------------------------------------------------------------------------------------------------
+def in_words(finding: Finding) -> str:
+    """ "Lost at the middle rate, 5e-3: 11.8 points (9.7 to 14.7): shown"."""
+    if not math.isfinite(finding.effect):
+        return f"{finding.asks}: {finding.outcome}"
+    digits = 2 if finding.unit == "rho" else 1
+    numbers = f"{finding.effect:.{digits}f} {finding.unit} ({finding.low:.{digits}f} to {finding.high:.{digits}f})"
+    return f"{finding.asks}: {numbers}" + (f": {finding.outcome}" if finding.outcome else "")
+
+
+def readme_table(verdicts: dict[str, Verdict]) -> str:
+    """The table of verdicts as Markdown: for each claim a finding that speaks for it, and the clearest against."""
+    rows = ["| | claim | verdict | as claimed | not as claimed | on SmolLM2 |", "|---|---|---|---|---|---|"]
+    for claim in CLAIMS:
+        found = verdicts[claim.key]
+        met, unmet = found.met(claim)
+        real = [f.model == "smollm2" for f in met], [f.model == "smollm2" for f in unmet]
+        smollm2 = f"{sum(real[0])} of {sum(map(sum, real))} as claimed" if any(map(any, real)) else ""
+        cells = (claim.number, claim.title, f"**{found.word}**", _first(met), _first(unmet), smollm2)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _first(findings: Sequence[Finding]) -> str:
+    """One of some findings, and how many more there are: first what is decided, and what is in points."""
+    if not findings:
+        return "nothing"
+    first = min(findings, key=lambda f: (f.outcome in ("open", "not comparable"), f.unit != "points"))
+    more = f"; and {len(findings) - 1} more" if len(findings) > 1 else ""
+    return in_words(first).removesuffix(": shown") + more
+
+
+def write_into(readme: Path, table: str) -> Path:
+    """Put the table between its markers. Raises ValueError where they are missing."""
+    text = readme.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise ValueError(
+            f"{readme} has no place for the verdicts; put the lines {BEGIN!r} and {END!r} where they belong."
+        )
+    before, rest = text.split(BEGIN, 1)
+    return write_whole(readme, f"{before}{BEGIN}\n{table}\n{END}{rest.split(END, 1)[1]}")
