@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab app test demo bench lint lessons claims links wheelhouse test-lowest clean
+.PHONY: help setup lab app test demo bench lint lessons claims links site wheelhouse test-lowest clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+: *## ' Makefile | sed -E 's/^([a-z-]+): *## /  make \1	/' | expand -t 20
@@ -40,6 +40,9 @@ claims:  ## measure every claim again where runs are missing, and write the tabl
 links:  ## check every link; REPO=owner/name REF=v1.0 writes the badges
 	@$(PYTHON) utils/environment.py links $(ARGS) $(if $(REPO),--repo "$(REPO)") $(if $(REF),--ref "$(REF)")
 
+site:  ## build the course as web pages in _site, to be read without running it
+	@$(PYTHON) utils/environment.py site $(ARGS)
+
 wheelhouse:  ## pack the course and all packages for a room without network
 	@$(PYTHON) utils/environment.py wheelhouse $(ARGS)
 
@@ -47,6 +50,6 @@ test-lowest:  ## run the tests with the oldest packages that are allowed
 	@$(PYTHON) utils/environment.py test-lowest $(ARGS)
 
 clean:  ## remove .venv and every cache
-	rm -rf .venv .venv-lowest offline-course .venv.lock .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest _site offline-course .venv.lock .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

@@ -4,13 +4,15 @@
 2. The monitor's share of a run with ten checkpoints.
 3. The playground: from letting go of a slider to its first points and to the finished run, against the same bare loop.
 4. The peak memory and the time of each lesson, in a kernel of its own, without the part at real scale.
+
+With --only, also what is measured for lessons/TEACHING.md: "binder", each lesson under Binder's memory limit, and
+"classroom", many playgrounds at once. Those write their tables there.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import statistics
 import sys
 import tempfile
@@ -22,9 +24,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import nbformat  # noqa: E402 - the course's own folder must be on the path first
+import binder_limit  # noqa: E402 - the course's own folder must be on the path first
+import classroom_load  # noqa: E402
+import nbformat  # noqa: E402
 import psutil  # noqa: E402
 import torch  # noqa: E402
+from classroom_load import one_run  # noqa: E402
 from nbclient import NotebookClient  # noqa: E402
 from peft import get_peft_model  # noqa: E402
 from rich.console import Console  # noqa: E402
@@ -112,31 +117,12 @@ def playing(rounds: int) -> None:
     base = load_model("practice", quiet=True)
     rows = training_rows(CONFIG, list(load_task()["train"]["text"]))
     play = playground(run=False)
-    seen: dict[str, float] = {}
-
-    def note(change) -> None:
-        """A new picture: which point is its last?"""
-        last = re.search(r" to step (\d+),", change["new"])
-        for name, true in (
-            ("zero", last),
-            ("point", last and int(last[1])),
-            ("end", "New-task loss fell" in change["new"]),
-        ):
-            if true:
-                seen.setdefault(name, time.perf_counter() - began)
-
-    play.picture.observe(note, names="value")
-    began = time.perf_counter()
-    play.seed.value = 900  # the first run pays for caches
-    play.wait()
+    one_run(play, 900)  # the first run pays for caches
     bare_loop(base, rows)
     zero, point, whole, ratios = [], [], [], []
     for round_ in range(rounds):
         bare = bare_loop(base, rows)
-        seen.clear()
-        began = time.perf_counter()
-        play.seed.value = round_ + 1
-        play.wait()
+        seen = one_run(play, round_ + 1)
         zero.append(seen["zero"])
         point.append(seen["point"])
         whole.append(seen["end"])
@@ -192,18 +178,21 @@ def lessons() -> None:
     console.print(table)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", choices=("speed", "play", "lessons"))
+    parser.add_argument("--only", choices=("speed", "play", "lessons", "binder", "classroom"))
     options = parser.parse_args()
+    if options.only in ("binder", "classroom"):
+        return {"binder": binder_limit, "classroom": classroom_load}[options.only].main([])
     start()
     for name, measure in (("speed", speed), ("play", playing)):
         if options.only in (None, name):
             measure(options.rounds)
     if options.only in (None, "lessons"):
         lessons()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

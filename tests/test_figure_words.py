@@ -40,7 +40,7 @@ def test_the_turning_points_of_a_long_line_are_said_and_all_points_of_a_short_on
     axes.plot(range(9), [5, 4, 3, 1, 2, 3, 4, 5, 6], label="dip")
     axes.plot([0, 1, 2], [1, float("nan"), 3], label="gap")
     axes.plot([4], [4], "x", label="a loose point")
-    assert in_words(figure) == "dip 5 at 0, 1 at 3, 6 at 8; gap 1 at 0, 3 at 2."
+    assert in_words(figure) == "Dip 5 at 0, 1 at 3, 6 at 8; gap 1 at 0, 3 at 2."
     figure.alt = "Words of my own."
     assert in_words(figure) == "Words of my own."
 
@@ -50,11 +50,11 @@ def test_every_figure_of_the_course_has_words_about_what_it_draws(run):
     for figure, wanted in (
         (plot_runs([run, run], labels=["one", "two"]), "two 10.3 at 0"),
         (plot_guess(run, {0: 100, 40: 80})[0], "your guess 100% at 0, 80% at 40"),
-        (plot_dashboard(run), "held-out rows"),
+        (plot_dashboard(run), "held-out rows 10.3 at 0"),
         (plot_plane({"a group": POINTS}, "learning_rate"), "a group -10 at 10, -1 at 10"),
         (plot_dose(POINTS, "A title"), "mean over seeds"),
         (plot_movement(moved), "one: 25 % on average, most in block 0 mlp with 40 %, least in block 0 attn with 10 %."),
-        (piano_roll("A piece", "C D E", {"step 8": "C D G"}), "step 8: 2 of 3 notes right"),
+        (piano_roll("A piece", "C D E", {"step 8": "C D G"}), "Step 8: 2 of 3 notes right"),
         (plot_accuracy({"alone": {0: [1, 1], 8: [0.5, 0]}}, ["x", "y"], ["x"], "A title"), "x 100% at 0, 50% at 8"),
     ):
         assert wanted in in_words(figure), in_words(figure)

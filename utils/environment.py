@@ -5,9 +5,9 @@ r"""Make the course's own environment and run the course in it: the script behin
 Commands: setup (make or mend .venv), lab (open JupyterLab), app (the playground as a page, for a projector),
 test (every test and lesson), demo (forgetting shown in the terminal), bench (time and memory of the lessons),
 lint (style, spelling, stored lessons, links), lessons (execute the lessons and store their outputs), claims (run
-every experiment and write the table of verdicts), links (write the badges, check every link), wheelhouse (pack
-everything for a room without network), test-lowest (the tests, in an environment of its own with the oldest packages
-that are allowed). What follows the command is passed on to what it runs.
+every experiment and write the table of verdicts), links (write the badges, check every link), site (the course as web
+pages in _site/), wheelhouse (pack everything for a room without network), test-lowest (the tests, in an environment
+of its own with the oldest packages that are allowed). What follows the command is passed on to what it runs.
 
 It is run by path with any Python from 3.10 on and uses nothing but the standard library, because it runs
 before anything is installed. Every command first makes sure that .venv in the top folder is whole.
@@ -64,6 +64,7 @@ COMMANDS = (
     "lessons",
     "claims",
     "links",
+    "site",
     "wheelhouse",
     "test-lowest",
 )
@@ -280,6 +281,7 @@ def commands_for(name: str, extra: list[str]) -> list[list[str]]:
         "lessons": [["tests/store_lessons.py", *extra]],
         "claims": [["-m", "utils.claims", *extra]],
         "links": [["tests/links.py", *extra]],
+        "site": [["tests/build_site.py", *extra]],
         "wheelhouse": [["-m", "utils.wheelhouse", *extra]],
         "test-lowest": [["-m", "pytest", "-m", "not browser", *extra]],
     }[name]

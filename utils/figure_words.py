@@ -67,7 +67,7 @@ def _panel(axes: Axes) -> str:
     handles, labels = axes.get_legend_handles_labels()
     lines = [_line(axes, name, handle) for handle, name in zip(handles, labels, strict=True)]
     drawn = "; ".join(line for line in lines if line)
-    return ": ".join(text for text in (title, said, drawn) if text)
+    return ": ".join(text for text in (title, said if drawn or not title else "", drawn) if text)
 
 
 def _line(axes: Axes, name: str, handle) -> str:
@@ -100,6 +100,7 @@ def _y(point: tuple[float, float]) -> float:
 
 
 def _sentence(text: str) -> str:
-    """On one line, and with an end: a screen reader pauses there."""
+    """On one line, with a capital and an end: a screen reader pauses there."""
     text = re.sub(r"\s+", " ", text).strip()
+    text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "?", "!")) else f"{text}."

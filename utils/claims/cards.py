@@ -20,8 +20,8 @@ from utils.results import RunResult
 from utils.sweep import Point, load
 
 STYLE = (
-    "<style>.claim-card{border-left:4px solid #9999;padding:.2em 1em;max-width:62em}.claim-card h4{margin:.4em 0}"
-    ".claim-card dt{font-weight:bold;margin-top:.5em}.claim-card dd{margin-left:0}.claim-card ul{margin:.2em 0}</style>"
+    "<style>.claim-card{border-left:4px solid #9999;padding:.2em 1em;max-width:62em}"
+    ".claim-card p{margin:.5em 0 0}.claim-card ul{margin:0}</style>"
 )
 
 
@@ -52,10 +52,12 @@ class Card:
         for name, lines in self._parts().items():
             shown = lines if name == "The literature" else [escape(line) for line in lines]
             if shown:
-                body = shown[0] if len(shown) == 1 else f"<ul>{''.join(f'<li>{line}</li>' for line in shown)}</ul>"
-                parts += f"<dt>{name}</dt><dd>{body}</dd>"
+                if len(shown) == 1:
+                    parts += f"<p><strong>{name}:</strong> {shown[0]}</p>"
+                else:
+                    parts += f"<p><strong>{name}:</strong></p><ul>{''.join(f'<li>{line}</li>' for line in shown)}</ul>"
         title = f"Claim {self.claim.number}. {escape(self.claim.title)}: <em>{self.verdict.word}</em>"
-        return f'{STYLE}<div class="claim-card"><h4>{title}</h4><dl>{parts}</dl></div>'
+        return f'{STYLE}<div class="claim-card"><p><strong>{title}</strong></p>{parts}</div>'
 
     def _ipython_display_(self) -> None:
         from IPython.display import HTML, display

@@ -91,17 +91,21 @@ def load(path: Path = FILE) -> dict[str, Verdict]:
         raise ValueError(f"{path} holds no verdicts ({error}); run `make claims`.") from error
 
 
-def _plain(row: dict) -> dict:
+def _plain(value: object) -> object:
     """Rounded, and None in place of NaN, which JSON has not."""
-    return {key: (None if math.isnan(value) else float(f"{value:.6g}")) if isinstance(value, float) else value
-            for key, value in row.items()}  # fmt: skip
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in value]
+    return (None if math.isnan(value) else float(f"{value:.6g}")) if isinstance(value, float) else value
 
 
 def _finding(row: dict) -> Finding:
     numbers = {
         name: math.nan if row[name] is None else row[name] for name in ("effect", "low", "high", "p", "adjusted")
     }
-    return Finding(**row | numbers | {"by_seed": tuple(row["by_seed"])})
+    by_seed = tuple(math.nan if value is None else value for value in row["by_seed"])
+    return Finding(**row | numbers | {"by_seed": by_seed})
 
 
 # --- In words -------------------------------------------------------------------------------------------------------
