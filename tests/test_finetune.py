@@ -92,6 +92,13 @@ class Weights(TrainerCallback):
             self.losses.append(logs["loss"])
 
 
+def test_merging_the_adapter_of_a_kept_model_does_not_spoil_the_next_run():
+    first = finetune(QUICK, questions=())
+    finetune(QUICK.with_(learning_rate=2e-2), questions=(), keep_model=True).model.merge_and_unload()
+    again = finetune(QUICK, questions=())
+    assert [c.held_out_loss for c in again.checkpoints] == [c.held_out_loss for c in first.checkpoints]
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_training_with_and_without_the_monitor_is_bit_identical(practice, tmp_path, dropout):
     model, tokenizer = practice

@@ -71,7 +71,7 @@ def finetune(
     Raises ValueError or DataError, in one sentence, for settings that cannot work together or a base with an adapter.
     """
     began = time.perf_counter()
-    model, tokenizer = base or base_model(config.model)
+    model, tokenizer = base or _untouched(config.model)
     if hasattr(model, "peft_config"):
         raise ValueError(
             "The base model has an adapter in it already, left by an earlier trainer; load it afresh with load_model."
@@ -254,6 +254,7 @@ def _old_objects_left_alone() -> Iterator[None]:
 
 # Step 0 of the same weights on the same probes is the same figure: it is measured once for each base model.
 _baselines: WeakKeyDictionary = WeakKeyDictionary()
+_first_sums: WeakKeyDictionary = WeakKeyDictionary()  # what the weights of a cached model summed to when it was first used
 
 
 def _weight_sums(model: PreTrainedModel) -> tuple[float, ...]:
@@ -266,6 +267,18 @@ def _weight_sums(model: PreTrainedModel) -> tuple[float, ...]:
 @lru_cache(maxsize=1)
 def base_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return load_model(name, quiet=True)
+
+
+def _untouched(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """``base_model``, loaded anew if its weights have changed: runs with LoRA share its memory, so that merging the
+    adapter of a kept model writes into it."""
+    model, tokenizer = base_model(name)
+    sums = _weight_sums(model)
+    if _first_sums.setdefault(model, sums) != sums:
+        base_model.cache_clear()
+        model, tokenizer = base_model(name)
+        _first_sums[model] = _weight_sums(model)
+    return model, tokenizer
 
 
 @lru_cache(maxsize=1)
