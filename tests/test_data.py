@@ -164,6 +164,11 @@ def test_live_subset_is_fixed_and_keeps_the_mix():
         ('{"prompt": "a", "answer": "b", "capability": "c", "measure": "choice", "choices": "b"}', "choices is 'b'"),
         ('{"prompt": "a", "answer": "b", "capability": "c", "choices": ["b", "d"]}', 'write "measure": "choice"'),
         ('{"prompt": "a", "answer": "b", "capability": "c", "measure": "loss"}', "the field 'text' is missing"),
+        (
+            '{"prompt": "a", "answer": "b", "capability": "c", "mesure": "loss"}',
+            "a field 'mesure'; did you mean 'measure'?",
+        ),
+        ('{"prompt": "a", "answer": "\\ud800", "capability": "c"}', "'answer' holds half a character"),
     ],
 )
 def test_a_fault_names_file_line_and_what_is_wrong(tmp_path, content, fault):
@@ -172,6 +177,21 @@ def test_a_fault_names_file_line_and_what_is_wrong(tmp_path, content, fault):
     with pytest.raises(DataError) as error:
         read_probes(file)
     assert fault in str(error.value) and "probes.jsonl" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_a_table_leaves_open_is_left_out(tmp_path):
+    file = tmp_path / "probes.jsonl"
+    file.write_text(
+        '{"prompt": "a\u2028b", "answer": "c", "capability": "d ", "measure": null, "choices": null, "id": 7}', "utf-8"
+    )
+    assert read_probes(file) == [Probe("a\u2028b", "c", "d")]
+
+
+def test_a_probe_in_two_files_is_refused(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.jsonl").write_text('{"prompt": "a", "answer": "b", "capability": "c"}', "utf-8")
+    with pytest.raises(DataError, match=r"two\.jsonl asks 'a' again, as .*one\.jsonl does"):
+        load_probes(tmp_path)
 
 
 def test_a_missing_file_and_a_wrong_encoding_are_one_sentence(tmp_path):

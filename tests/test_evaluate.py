@@ -130,6 +130,22 @@ def test_contains_looks_for_whole_words_in_what_is_said(practice):
     assert score_probes(model, tokenizer, [capital]).correct == [True], "upper and lower case are the same"
 
 
+@pytest.mark.parametrize(
+    ("answer", "said", "right"),
+    [
+        ("4", "It is 14.", False),
+        ("4", "It is 4.", True),
+        ("東京", "日本の首都は東京です。", True),
+        ("°C", "20°C", True),
+        ("a  b", "a b", True),
+    ],
+)
+def test_whole_words_where_a_script_has_them(practice, monkeypatch, answer, said, right):
+    monkeypatch.setattr("utils.evaluate.complete", lambda *_: [said])
+    probe = Probe("What is 2+2?", answer, "c", measure="contains")
+    assert score_probes(*practice, [probe]).correct == [right]
+
+
 def test_choice_takes_the_likeliest_per_character(practice):
     """Against the definition, with transformers' own loss for each choice."""
     model, tokenizer = practice

@@ -57,12 +57,12 @@ def lines(decision: Decision) -> dict:
             UNSURE,
             "A real loss, of 5.0 points as seen (p < 0.001), may be up to 8.3 points; 5 are allowed",
         ),
-        ((196, 4), 2.5, UNSURE, "A loss of up to 4.5 points cannot be ruled out; 2.5 are allowed. About"),
+        ((196, 4), 2.5, UNSURE, "A loss of up to 4.5 points cannot be ruled out; 2.5 are allowed. It takes at least about"),
         (
             (196, 4),
             1.5,
             UNSURE,
-            "A loss of 2.0 points was seen, but it may be chance (p = 0.062); 1.5 are allowed. About 250",
+            "A loss of 2.0 points was seen, but it may be chance (p = 0.062); 1.5 are allowed. It takes at least about 250",
         ),
     ],
 )
@@ -81,7 +81,7 @@ def test_a_gain_passes():
 def test_three_probes_cannot_tell_and_59_can():
     assert judge(measured(sums=(3, 0)), measured("new", sums=(3, 0))).word == UNSURE
     row = lines(judge(measured(sums=(58, 0)), measured("new", sums=(58, 0))))["sums"]
-    assert (row.word, row.needed) == (UNSURE, 59) and "About 59 such probes would tell (58 asked)" in row.why
+    assert (row.word, row.needed) == (UNSURE, 59) and "at least about 59 such probes to tell (58 asked)" in row.why
     assert judge(measured(sums=(59, 0)), measured("new", sums=(59, 0))).word == PASSED
 
 

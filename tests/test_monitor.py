@@ -79,7 +79,7 @@ def test_a_resumed_run_keeps_its_baseline(practice, data, tmp_path):
     assert resumed.after == whole.after
 
     other = RegressionMonitor(practice[1], load_probes()[:5])
-    with pytest.raises(ValueError, match="other probes than its baseline"):
+    with pytest.raises(ValueError, match="other probes or texts than its baseline"):
         trainer_of(practice, data, tmp_path / "cut", [other], **saving).train(resume_from_checkpoint=True)
 
 
@@ -90,6 +90,68 @@ def test_a_run_resumed_without_a_baseline_says_so(practice, data, tmp_path):
         trainer_of(practice, data, tmp_path, [monitor_of(practice)], **saving).train(
             resume_from_checkpoint=str(tmp_path / "checkpoint-4")
         )
+
+
+def test_a_folder_of_an_earlier_run_does_not_lend_its_kl(practice, data, tmp_path):
+    """The first run's log-probabilities lie in the folder; the second run's replace them, and other texts find none."""
+    saving = {"save_strategy": "steps", "save_steps": 4, "max_steps": 4}
+    earlier = RegressionMonitor(practice[1], load_probes()[::12], held_out_texts=["The map is old."], every=2)
+    trainer_of(practice, data, tmp_path, [earlier], **saving).train()
+    trainer_of(practice, data, tmp_path, [monitor_of(practice)], **saving).train()
+    resumed = monitor_of(practice)
+    trainer_of(practice, data, tmp_path, [resumed], **saving | {"max_steps": 8}).train(resume_from_checkpoint=True)
+    assert len(resumed.baseline.log_probabilities) != len(earlier.baseline.log_probabilities)
+    assert all(checkpoint.kl is not None for checkpoint in resumed.checkpoints)
+
+
+def test_the_budget_at_the_end_is_of_all_probes(practice, data, tmp_path, capsys):
+    """A sample of a few easy probes may hold while the others are lost: the last word is that of all of them."""
+    easy = [Probe("What is 2+2?", "4.", "sums")]
+    others = [p for p in load_probes() if p.capability in ("capitals", "how-to")]
+    monitor = RegressionMonitor(practice[1], easy + others, every=100, live=1, max_drop=5)
+    monitor.live = easy
+    trainer_of(practice, data, tmp_path, [monitor]).train()
+    assert "at step 8, more than the budget of 5" in monitor.stopped
+    assert "The weights of step 0 are back." in capsys.readouterr().out
+    assert monitor.after == monitor.before
+
+
+def test_a_monitor_is_for_one_model_and_a_baseline_for_one_set(practice, data, tmp_path):
+    monitor = monitor_of(practice)
+    trainer = trainer_of(practice, data, tmp_path, [monitor], max_steps=2)
+    trainer.train()
+    trainer.train()
+    assert [c.step for c in monitor.checkpoints] == [0, 2], "the same model, trained on: one baseline"
+    with pytest.raises(ValueError, match="make a new one for each model"):
+        trainer_of(practice, data, tmp_path, [monitor], max_steps=2).train()
+    other = RegressionMonitor(practice[1], load_probes()[:7], every=2, baseline=monitor.baseline)
+    with pytest.raises(ValueError, match="measured on other probes or texts"):
+        trainer_of(practice, data, tmp_path, [other], max_steps=2).train()
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"probes": "my_probes.jsonl"}, "probes is 'my_probes.jsonl'; give probes, as load_probes reads them"),
+        ({"every": 2.5}, "every is 2.5"),
+        ({"held_out_texts": "one text"}, "The texts for held_out_loss are 'one text'; give a list"),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_said(practice, settings, fault):
+    with pytest.raises(ValueError, match=fault):
+        RegressionMonitor(practice[1], **{"probes": load_probes()[:3]} | settings)
+
+
+def test_a_trained_adapter_at_step_0_is_warned_of(practice, data, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    adapter = LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True, init_lora_weights=False)
+    trainer = trainer_of(practice, data, tmp_path, [], max_steps=1)
+    trainer = Trainer(
+        get_peft_model(trainer.model, adapter), trainer.args, train_dataset=data, callbacks=[monitor_of(practice)]
+    )
+    with pytest.warns(UserWarning, match="carries a trained adapter at step 0"):
+        trainer.train()
 
 
 def test_parameters_in_pieces_are_refused(practice, data, tmp_path):

@@ -14,9 +14,7 @@ from utils.evaluate import score_probes
 from utils.power import power, probes_needed
 from utils.probes import from_dataset, save_probes, self_probes
 
-WORDS = st.text(
-    st.characters(codec="utf-8", exclude_characters="\r\n\x85\u2028\u2029\x0b\x0c\x1c\x1d\x1e"), min_size=1, max_size=12
-)
+WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 WORDS = WORDS.map(str.strip).filter(bool)
 
 
@@ -71,6 +69,12 @@ def test_a_table_that_makes_no_probes_says_why(columns, same, fault):
     table = Dataset.from_dict({"q": ["1+1?", "2+2?"], "a": ["2.", ""]})
     with pytest.raises(DataError, match=fault):
         from_dataset(table, columns, **same)
+
+
+def test_one_question_with_two_answers_is_refused():
+    table = Dataset.from_dict({"q": ["1+1?", "1+1?"], "a": ["2.", "two."]})
+    with pytest.raises(DataError, match="row 2: asks '1\\+1\\?' again, with another answer"):
+        from_dataset(table, {"prompt": "q", "answer": "a"}, capability="c")
 
 
 def test_an_index_without_its_choice_is_named():

@@ -12,15 +12,25 @@ import argparse
 import json
 import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
+try:
+    from rich.console import Console
+    from rich.table import Table
 
-from utils.data import DataError, load_probes
-from utils.measurement import Measurement, MeasurementError, measure
+    from utils.data import DataError, load_probes
+    from utils.measurement import Measurement, MeasurementError, measure
+except ModuleNotFoundError as error:  # Python would exit with 1, which means something else here
+    if __name__ != "__main__":
+        raise
+    print(
+        f"{error.name} is not installed in {sys.executable}; use the course's own Python, .venv/bin/python.",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit code is returned."""
     asked = _parser().parse_args(arguments)
     try:
-        _writable(asked.out)
+        _writable(asked.out, asked.probes)
         probes = load_probes(asked.probes)
         measurement = check(asked.model, probes, asked.adapter, asked.chat, asked.trust_remote_code, asked.same_base)
         measurement.save(asked.out)
@@ -140,11 +150,13 @@ def _name(name: str) -> str:
     return "practice-gpt2" if last == "practice" else last
 
 
-def _writable(out: str) -> None:
+def _writable(out: str, probes: str) -> None:
     """Raises MeasurementError now, and not after minutes of measuring, when the output cannot be written."""
     path = Path(out)
     if path.is_dir():
         raise MeasurementError(f"{out} is a folder; give the name of a file to write.")
+    if path.exists() and os.path.exists(probes) and path.samefile(probes):
+        raise MeasurementError(f"{out} holds the probes, and would be overwritten; give another name.")
     folder = path.absolute().parent
     while not folder.exists():
         folder = folder.parent
@@ -188,4 +200,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Exception:  # a crash is no measurement
+        traceback.print_exc()
+        sys.exit(UNABLE)

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ TASKS = ("customer_service", "jazz_riff")
 KINDS = ("known", "rephrased", "held-out")
 USES = ("probe", "replay")
 MEASURES = ("exact", "contains", "choice", "loss")
+FIELDS = ("prompt", "answer", "capability", "kind", "use", "measure", "choices", "text")
 
 
 class DataError(ValueError):
@@ -31,7 +33,8 @@ class DataError(ValueError):
 class Probe:
     """One question whose right answer is known, or one text whose loss is watched.
 
-    prompt: what the model reads. answer: what it must say next, after one space, letter for letter.
+    prompt: what the model reads. answer: what it must say next, after one space, letter for letter. What it says after
+    that is not looked at, so an answer that could be the beginning of a longer one ends with its full stop.
     capability: the group that it is reported under.
     kind: "known" (this very text was trained on), "rephrased" (the fact was, this wording was not) or
     "held-out" (not even the fact was; only the skill can answer it).
@@ -67,7 +70,7 @@ def load_jsonl(path: str | Path, fields: Sequence[str]) -> list[dict]:
 def _numbered(path: Path) -> list[tuple[str, dict]]:
     """Each row of a JSONL file, with the words that say where it stands."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # a text may hold other line ends, such as U+2028
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); check the path.") from error
     except UnicodeDecodeError as error:
@@ -98,6 +101,10 @@ def _check_text(row: dict, field: str, where: str, fields: Sequence[str]) -> Non
         raise DataError(f"{where}: the field {field!r} is missing; a row needs {', '.join(fields)}.")
     if not isinstance(row[field], str) or not row[field].strip():
         raise DataError(f"{where}: {field!r} is {row[field]!r}; it must be text that is not blank.")
+    try:
+        row[field].encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where}: {field!r} holds half a character ({error.reason}); write it anew.") from error
 
 
 def read_probes(path: str | Path, use: str = "probe") -> list[Probe]:
@@ -124,6 +131,12 @@ def probe_of(row: dict, where: str) -> Probe:
 
     A row with the measure "loss" has ``text`` in place of prompt and answer. ``where`` begins the sentence of a DataError.
     """
+    row = {
+        field: value for field, value in row.items() if value is not None
+    }  # tables write null where there is nothing
+    for field in row:
+        if field not in FIELDS and (meant := get_close_matches(field, FIELDS, n=1, cutoff=0.8)):
+            raise DataError(f"{where}: there is a field {field!r}; did you mean {meant[0]!r}?")
     measure, kind = row.get("measure", "exact"), row.get("kind", "known")
     if measure not in MEASURES:
         raise DataError(f"{where}: measure is {measure!r}; use one of {', '.join(MEASURES)}.")
@@ -133,7 +146,7 @@ def probe_of(row: dict, where: str) -> Probe:
     for field in wanted:
         _check_text(row, field, where, wanted)
     if measure == "loss":
-        return Probe("", row["text"].strip(), row["capability"], kind, measure)
+        return Probe("", row["text"].strip(), row["capability"].strip(), kind, measure)
     choices, answer = row.get("choices", []), row["answer"].strip()
     if measure == "choice":
         if not isinstance(choices, (list, tuple)) or not all(isinstance(c, str) and c.strip() for c in choices):
@@ -145,7 +158,7 @@ def probe_of(row: dict, where: str) -> Probe:
             )
     elif choices:
         raise DataError(f'{where}: there are choices and the measure is {measure!r}; write "measure": "choice".')
-    return Probe(row["prompt"].strip(), answer, row["capability"], kind, measure, tuple(choices))
+    return Probe(row["prompt"].strip(), answer, row["capability"].strip(), kind, measure, tuple(choices))
 
 
 def load_probes(source: str | Path | None = None, use: str = "probe") -> list[Probe]:
@@ -155,7 +168,15 @@ def load_probes(source: str | Path | None = None, use: str = "probe") -> list[Pr
     """
     folder = DATA / "repertoire" if source is None else DATA / "general" if source == "general" else Path(source)
     files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else [folder]
-    probes = [probe for file in files for probe in read_probes(file, use)]
+    probes, seen = [], {}
+    for file in files:
+        for probe in read_probes(file, use):
+            other = seen.setdefault(probe.prompt or probe.answer, file)
+            if other is not file:
+                raise DataError(
+                    f"{file} asks {(probe.prompt or probe.answer)[:60]!r} again, as {other} does; keep one of them."
+                )
+            probes.append(probe)
     if not probes:
         raise DataError(f"{folder} has no rows with use {use!r}; add some, one JSON object a line.")
     return probes

@@ -25,6 +25,7 @@ from utils.encode import IGNORE, Batch, context_length, encode, pad_id, prompt_i
 
 CONTAINS_TOKENS = 32  # how much a model may say before its answer must have come
 ROWS_AT_ONCE = 16  # prompts that are completed together
+LETTERS = "[0-9A-Za-z\u00c0-\u024f\u0370-\u04ff]"  # of scripts that put spaces between words: the 4 of 14 is not a 4
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,9 @@ def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Prob
             correct[i] = all(cost[own] < other for row, other in cost.items() if row != own)
     said = complete(model, tokenizer, list(tokens.prompts.values()), CONTAINS_TOKENS)
     for i, text in zip(tokens.prompts, said, strict=True):
-        words = rf"(?<!\w){re.escape(tokens.probes[i].answer)}(?!\w)"  # not the 4 of 14
+        answer = " ".join(tokens.probes[i].answer.split())  # as what is said
+        edges = [rf"(?{side}{LETTERS})" if re.match(LETTERS, answer[at]) else "" for side, at in (("<!", 0), ("!", -1))]
+        words = edges[0] + re.escape(answer) + edges[1]
         correct[i] = re.search(words, text, re.IGNORECASE) is not None
     return Scores(correct, loss, count)
 

@@ -254,7 +254,9 @@ def _old_objects_left_alone() -> Iterator[None]:
 
 # Step 0 of the same weights on the same probes is the same figure: it is measured once for each base model.
 _baselines: WeakKeyDictionary = WeakKeyDictionary()
-_first_sums: WeakKeyDictionary = WeakKeyDictionary()  # what the weights of a cached model summed to when it was first used
+_first_sums: WeakKeyDictionary = (
+    WeakKeyDictionary()
+)  # what the weights of a cached model summed to when it was first used
 
 
 def _weight_sums(model: PreTrainedModel) -> tuple[float, ...]:

@@ -18,15 +18,24 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+try:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
-from utils.data import DataError
-from utils.gate_reports import SYMBOL, clean, write_html, write_json, write_junit
-from utils.gate_rules import EXIT, PASSED, REGRESSED, UNSURE, Comparison, Decision, Rules, judge, p_text
-from utils.lm_eval_results import read_measurement
-from utils.measurement import MeasurementError
+    from utils.data import DataError
+    from utils.gate_reports import SYMBOL, clean, write_html, write_json, write_junit
+    from utils.gate_rules import EXIT, PASSED, REGRESSED, UNSURE, Comparison, Decision, Rules, judge, p_text
+    from utils.lm_eval_results import read_measurement
+    from utils.measurement import MeasurementError
+except ModuleNotFoundError as error:  # Python would exit with 1, which means something else here
+    if __name__ != "__main__":
+        raise
+    print(
+        f"{error.name} is not installed in {sys.executable}; use the course's own Python, .venv/bin/python.",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 COLOUR = {PASSED: "green", REGRESSED: "red", UNSURE: "yellow"}
 COLUMNS = ("capability", "baseline", "candidate", "lost / gained", "drop (bounds)", "p", "verdict", "why")
@@ -47,6 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
     except (MeasurementError, DataError) as error:
         decision = Decision(UNSURE, str(error))
     show(decision)
+    inputs = [path for path in (asked.baseline, asked.candidate) if os.path.exists(path)]
+    for path in filter(None, (asked.json, asked.junit, asked.html)):
+        if os.path.exists(path) and any(os.path.samefile(path, one) for one in inputs):
+            print(f"{path} is a measurement, and would be overwritten; give the report another name.", file=sys.stderr)
+            return EXIT[UNSURE]
     for write, path in ((write_json, asked.json), (write_junit, asked.junit), (write_html, asked.html)):
         try:
             if path is not None:

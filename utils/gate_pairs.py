@@ -84,6 +84,8 @@ def notes(baseline: Measurement, candidate: Measurement) -> tuple[str, ...]:
             found.append(f"{package} was {ours} for the baseline and {theirs} for the candidate.")
     if baseline.machine != candidate.machine:
         found.append(f"The baseline ran on {baseline.machine}, the candidate on {candidate.machine}.")
+    if baseline.adapter and not candidate.adapter:
+        found.append("The baseline has an adapter and the candidate has none; were the two files swapped?")
     if baseline.name == candidate.name:
         found.append(f"Both measurements are of {baseline.name!r}; is that the pair that you meant?")
     return (*found, *dict.fromkeys((*baseline.notes, *candidate.notes)))

@@ -235,7 +235,11 @@ def _word(row: Comparison, objection: str, alpha: float) -> Comparison:
     else:
         left = f"A loss of up to {most} cannot be ruled out; {allowed}"
     needed = _needed(row, alpha)
-    more = f"About {needed} such probes would tell ({row.probes} asked)" if needed else "More probes would tell"
+    more = (
+        f"It takes at least about {needed} such probes to tell ({row.probes} asked)"
+        if needed
+        else "More probes would tell"
+    )
     return replace(row, word=UNSURE, why=f"{left}. {more}.", needed=needed)
 
 

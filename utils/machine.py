@@ -29,14 +29,18 @@ def real_model() -> str | None:
     return next((name for name in REAL_MODELS if is_available(name)), None)
 
 
-def suitable_model(gigabytes: float = 2.0) -> str:
-    """The model for a lesson that is about yours: COURSE_MODEL where it is set, else a real one where one is here and so
-    much memory is free, else the practice model."""
-    chosen, _ = resolve_name()
-    if chosen != "practice" or os.environ.get("COURSE_MODEL", "").strip():
-        return chosen
+def suitable_model(name: str | None = None, gigabytes: float = 2.0) -> tuple[str, str]:
+    """(a model for a lesson that is about yours, why it was chosen): ``name`` or COURSE_MODEL where one is given, else a real
+    model where one is here and so much memory is free, else the practice model."""
+    chosen, why = resolve_name(name)
+    if name or os.environ.get("COURSE_MODEL", "").strip():
+        return chosen, why
     real = real_model()
-    return real if real is not None and free_memory() >= gigabytes else "practice"
+    if real is None:
+        return "practice", "no real model is here"
+    if free_memory() < gigabytes:
+        return "practice", f"{free_memory():.1f} GB of memory are free, and {gigabytes:g} are needed for a real one"
+    return real, "it is a real model, and is here"
 
 
 def free_memory() -> float:

@@ -117,6 +117,8 @@ class Measurement:
             raise MeasurementError("A measurement without probes says nothing; measure at least one.")
         for number, row in enumerate(self.rows, 1):
             row.check(f"Probe {number}")
+        if not _is_number(self.seconds):
+            raise MeasurementError(f"It took {str(self.seconds)[:20]} seconds, which is no number; measure again.")
         for mean in self.means:
             if not (_is_number(mean.value) and _is_number(mean.error) and isinstance(mean.name, str)):
                 raise MeasurementError(f"The score of {mean.name!r} is {mean.value} ± {mean.error}; it must be finite.")

@@ -31,16 +31,16 @@ class ModelUnavailable(RuntimeError):
 
 
 def load_model(
-    name: str | None = None, quiet: bool = False, trust_remote_code: bool = False
+    name: str | None = None, quiet: bool = False, trust_remote_code: bool = False, why: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """(model, tokenizer), in float32 and evaluation mode, on the GPU where there is one.
 
     name: "practice", "practice-small", "gpt2", "smollm2", a hub id or a folder; without one, the environment variable COURSE_MODEL
     decides, and without that, "practice". Each call loads afresh, so nobody else's training is in it.
     Weights are read from safetensors only, never from pickle. trust_remote_code: run Python that comes with the model.
-    Raises ModelUnavailable with one sentence when the model cannot be had.
+    why: what to say of the choice, if somebody else made it. Raises ModelUnavailable with one sentence when the model cannot be had.
     """
-    chosen, why = resolve_name(name)
+    chosen, reason = resolve_name(name)
     if chosen in SHIPPED:
         model, tokenizer, where = _from_folder(SHIPPED[chosen], chosen, "it ships with the course")
     elif chosen == "smollm2":
@@ -53,7 +53,7 @@ def load_model(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device).eval()
     if not quiet:
-        print(f"{describe(model, chosen)} on {device}: {why}, and {where}.")
+        print(f"{describe(model, chosen)} on {device}: {why or reason}, and {where}.")
     return model, tokenizer
 
 

@@ -12,13 +12,16 @@ all of them stop when it says so. A run that is resumed goes on with the baselin
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 import torch.distributed as dist
@@ -40,12 +43,14 @@ LOSSES = ("train_loss", "held_out_loss", "original_loss")
 class Baseline:
     """What was measured at step 0: the checkpoint, the outcome of each probe, and the log-probabilities for the KL.
 
-    encoded: the probes and texts as tokens, which are the same in each run that starts from here.
+    asked: a fingerprint of the probes, of those on the curve, and of the texts. encoded: all these as tokens, which are the
+    same in each run that starts from here.
     """
 
     checkpoint: Checkpoint
     outcomes: list[bool | None]
     log_probabilities: torch.Tensor | None
+    asked: str
     encoded: dict[str, Any]
 
 
@@ -57,13 +62,15 @@ class RegressionMonitor(TrainerCallback):
     and its loss is then None.
     live: how many probes the curve is drawn from, the same ones at every step; None means all. At step 0 and at the end
     all of them are asked besides, and ``before`` and ``after`` hold the outcome of each (None for a loss probe).
-    max_drop: a drop budget in points (per cent of the probes). When it is exceeded, training stops, and with
-    ``restore`` the best weights within the budget come back: those with the lowest held-out loss.
+    max_drop: a drop budget in points (per cent of the probes; of those on the curve during training, of all at the end).
+    When it is exceeded, training stops, ``stopped`` says why, and with ``restore`` the best weights within the budget come
+    back: those with the lowest held-out loss or, without held-out texts, the latest.
     chat: ask through the tokenizer's chat template.
     baseline: an earlier ``monitor.baseline`` of the same model, probes and texts, to measure step 0 only once.
     on_checkpoint: called with each Checkpoint as soon as it is measured.
-    Raises DataError for an empty probe set, ValueError for settings out of range, for a resumed run without a baseline,
-    and where the parameters are split over processes (FSDP, DeepSpeed ZeRO-3), since no process has a whole model.
+    Use a new monitor for each model. Raises DataError for an empty probe set, ValueError for settings out of range, for a
+    baseline of other probes or texts, for a resumed run without one, and where the parameters are split over processes
+    (FSDP, DeepSpeed ZeRO-3), since no process has a whole model.
     """
 
     def __init__(
@@ -84,6 +91,10 @@ class RegressionMonitor(TrainerCallback):
     ) -> None:
         if not probes:
             raise DataError("There are no probes; without them nothing can be seen to be forgotten. Add some.")
+        if not all(isinstance(probe, Probe) for probe in probes):
+            raise DataError(f"probes is {str(probes)[:40]!r}; give probes, as load_probes reads them from a file.")
+        if not isinstance(every, int) or not isinstance(live, (int, type(None))):
+            raise ValueError(f"every is {every!r} and live is {live!r}; both must be whole numbers.")
         if every < 1 or (live is not None and live < 1):
             raise ValueError(f"every is {every} and live is {live}; both must be at least 1.")
         if max_drop is not None and not 0 <= max_drop <= 100:
@@ -93,6 +104,9 @@ class RegressionMonitor(TrainerCallback):
         self.tokenizer, self.probes, self.chat = tokenizer, list(probes), chat
         self.live = self.probes if live is None else live_subset(self.probes, live)
         self.texts = dict(zip(LOSSES, (train_texts, held_out_texts, original_texts), strict=True))
+        for name, texts in self.texts.items():
+            if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+                raise ValueError(f"The texts for {name} are {str(texts)[:40]!r}; give a list of texts.")
         self.every, self.max_drop, self.restore, self.on_checkpoint = every, max_drop, restore, on_checkpoint
         self.baseline = baseline
         self.checkpoints: list[Checkpoint] = []
@@ -101,8 +115,11 @@ class RegressionMonitor(TrainerCallback):
         self.stopped = ""
         self.seconds_measuring = 0.0
         self._trainer: Trainer | None = None
+        self._whole: Checkpoint | None = None  # the last checkpoint at which all probes were asked
+        self._kept = False
         self._encoded: dict[str, Any] = {}
-        self._best: tuple[float, Weights] | None = None
+        self._model: torch.nn.Module | None = None
+        self._best: tuple[float, int, Weights] | None = None  # held-out loss, step, weights
 
     def log_to(self, trainer: Trainer) -> None:
         """Log through this trainer too, so that each figure reaches TensorBoard or whatever ``report_to`` names."""
@@ -127,11 +144,12 @@ class RegressionMonitor(TrainerCallback):
             self._agree(control)
 
     def on_save(self, args, state, control, **kwargs):
-        kept = Path(args.output_dir) / KEPT
         known = self.baseline.log_probabilities if state.is_world_process_zero and self.baseline is not None else None
-        if known is not None and not kept.exists():
-            safetensors.torch.save_file({"log_probabilities": known}, f"{kept}.tmp")
+        if known is not None and not self._kept:  # what an earlier run left in this folder is of that run
+            kept = Path(args.output_dir) / KEPT
+            safetensors.torch.save_file({"log_probabilities": known}, f"{kept}.tmp", {"asked": self._asked()})
             Path(f"{kept}.tmp").replace(kept)
+            self._kept = True
 
     def on_train_end(self, args, state, control, model=None, **kwargs):
         first = state.is_world_process_zero
@@ -139,23 +157,48 @@ class RegressionMonitor(TrainerCallback):
             self._measure(model, state, control, everything=True)  # which may find the budget exceeded at the very end
         self._agree(control)
         if self.stopped:
-            self._bring_back(model)
+            back = self._bring_back(model)
             if first:
+                left = f"The weights of step {back} are back" if back is not None else "The last weights stay"
+                print(f"Stopped: {self.stopped}. {left}.")
+                state.log_history.append({"step": state.global_step, "monitor/stopped": self.stopped})
                 self._measure(model, state, control, everything=True)  # the curve ends with the weights that are left
 
     # --- Step 0, or the step that a run is resumed at -----------------------------------------------------
     def _begin(self, args, state, control, model) -> None:
-        if self.checkpoints:  # the same monitor again: what was measured past this step did not happen
+        if self.checkpoints:  # this monitor has watched before
+            if state.global_step == 0 and model is not self._model:
+                raise ValueError(
+                    "This monitor has watched another model, and holds its baseline; make a new one for each model."
+                )
+            # What was measured past this step did not happen; trained on, the model keeps its first baseline.
             self.checkpoints = [c for c in self.checkpoints if c.step <= state.global_step] or self.checkpoints
+            self.stopped, self._best = "", None
             return
+        self._model, self._kept = model, state.global_step > 0
         self._encode(model)
         if state.global_step and self.baseline is None:
             self._resume(args, state, model)
         elif self.baseline is None:
+            if any(p.any() for name, p in model.named_parameters() if "lora_B" in name):
+                warnings.warn(
+                    "The model carries a trained adapter at step 0, so this is no baseline of the untouched one.",
+                    stacklevel=2,
+                )
             self._measure(model, state, control, everything=True)
+        elif self.baseline.asked != self._asked():
+            raise ValueError(
+                "The baseline was measured on other probes or texts; give the monitor the same ones, or no baseline."
+            )
         else:
             self.before = self.after = self.baseline.outcomes
             self._note(replace(self.baseline.checkpoint, seconds=0.0), model, state, control)
+
+    def _asked(self) -> str:
+        """A fingerprint of all that a checkpoint is measured on."""
+        texts = repr([(name, list(texts)) for name, texts in self.texts.items()])
+        live = ",".join(map(str, self._live_rows))
+        return f"{fingerprint(self.probes)}-{hashlib.sha256((texts + live).encode()).hexdigest()[:12]}"
 
     def _encode(self, model) -> None:
         """Tokenise once: the tokens of a probe do not change while the model does."""
@@ -178,18 +221,28 @@ class RegressionMonitor(TrainerCallback):
                 f"The run was resumed at step {state.global_step}, and nothing was measured at its step 0: give the monitor "
                 "the baseline of an untouched model (baseline=), or start the run again."
             )
-        if entries[0]["monitor/probes"] != fingerprint(self.probes):
+        if entries[0]["monitor/asked"] != self._asked():
             raise ValueError(
-                f"The run was resumed at step {state.global_step} with other probes than its baseline was measured on; "
-                "give the monitor the same probes in the same order."
+                f"The run was resumed at step {state.global_step} with other probes or texts than its baseline was measured on; "
+                "give the monitor the same ones in the same order, and the same live."
             )
         self.checkpoints = [_from_log(entry) for entry in entries]
         self.before = self.after = [{"1": True, "0": False}.get(mark) for mark in entries[0]["monitor/before"]]
-        kept = Path(args.output_dir) / KEPT
-        known = safetensors.torch.load_file(kept)["log_probabilities"] if kept.exists() else None
-        self.baseline = Baseline(self.checkpoints[0], self.before, known, self._encoded)
+        self.baseline = Baseline(
+            self.checkpoints[0], self.before, self._kept_log_probabilities(args), self._asked(), self._encoded
+        )
         if self.max_drop is not None and self._drop(self.checkpoints[-1]) <= self.max_drop:
-            self._best = (math.inf, trained_weights(model))
+            self._best = (math.inf, state.global_step, trained_weights(model))
+
+    def _kept_log_probabilities(self, args) -> torch.Tensor | None:
+        """What ``on_save`` kept, if it is of this run's probes and texts; without it, the KL is None from here on."""
+        kept = Path(args.output_dir) / KEPT
+        if not kept.exists():
+            return None
+        with safetensors.safe_open(kept, framework="pt") as file:
+            return (
+                file.get_tensor("log_probabilities") if (file.metadata() or {}).get("asked") == self._asked() else None
+            )
 
     # --- Measuring, in the first process ------------------------------------------------------------------
     def _measure(self, model, state, control, everything: bool = False) -> None:
@@ -218,8 +271,9 @@ class RegressionMonitor(TrainerCallback):
         if everything:
             self.after = scores.correct
             self.before = self.before or scores.correct
+            self._whole = checkpoint
         if self.baseline is None:
-            self.baseline = Baseline(checkpoint, scores.correct, now, self._encoded)
+            self.baseline = Baseline(checkpoint, scores.correct, now, self._asked(), self._encoded)
         self.seconds_measuring += time.perf_counter() - began
         self._note(checkpoint, model, state, control)
 
@@ -235,7 +289,7 @@ class RegressionMonitor(TrainerCallback):
             control.should_log = asked  # which that took for done
         if len(self.checkpoints) == 1:
             marks = "".join({True: "1", False: "0", None: "-"}[right] for right in self.before)
-            state.log_history[-1].update({"monitor/before": marks, "monitor/probes": fingerprint(self.probes)})
+            state.log_history[-1].update({"monitor/before": marks, "monitor/asked": self._asked()})
         self._judge(checkpoint, model, control)
         if self.on_checkpoint is not None:
             self.on_checkpoint(checkpoint)
@@ -255,9 +309,13 @@ class RegressionMonitor(TrainerCallback):
                 )
                 control.should_training_stop = True
             elif self._best is None or loss is None or loss < self._best[0]:
-                self._best = (math.inf if loss is None else loss, trained_weights(model))
+                self._best = (math.inf if loss is None else loss, checkpoint.step, trained_weights(model))
 
     def _drop(self, checkpoint: Checkpoint) -> float:
+        """Points lost: of the probes on the curve, but of all of them when all were asked."""
+        if checkpoint is self._whole:
+            before, after = ([right for right in side if right is not None] for side in (self.before, self.after))
+            return 100 * (sum(before) - sum(after)) / len(before)
         return 100 * (self.checkpoints[0].accuracy - checkpoint.accuracy)
 
     # --- Several processes --------------------------------------------------------------------------------
@@ -267,15 +325,17 @@ class RegressionMonitor(TrainerCallback):
         if self.stopped:
             control.should_training_stop = True
 
-    def _bring_back(self, model) -> None:
-        """The best weights within the budget, in every process."""
-        if not _from_the_first(self.restore and self._best is not None):
-            return
+    def _bring_back(self, model) -> int | None:
+        """The best weights within the budget, in every process; the step that they are of, if there are any."""
+        step = _from_the_first(self._best[1] if self.restore and self._best is not None else None)
+        if step is None:
+            return None
         if self._best is not None:
-            put_back(model, self._best[1])
+            put_back(model, self._best[2])
         if _processes() > 1:
             for parameter in (p for p in model.parameters() if p.requires_grad):
                 dist.broadcast(parameter.data, src=0)
+        return step
 
 
 def _processes() -> int:

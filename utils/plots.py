@@ -171,7 +171,7 @@ def plot_power(drops: Sequence[float] = (20, 10, 5, 2), gained: float = 1.0) -> 
             )
     axes.axhline(0.8, color=QUIET, lw=0.9, ls=":")
     axes.set_xscale("log")
-    axes.set_xticks([10, 30, 100, 300, 1000], ["10", "30", "100", "300", "1,000"])
+    axes.set_xticks([10, 20, 50, 100, 200, 500, 1000], ["10", "20", "50", "100", "200", "500", "1,000"])
     axes.set_ylim(0, 1.03)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel("probes (logarithmic)")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from utils.data import DataError, Probe, probe_of
+from utils.data import FIELDS, DataError, Probe, probe_of
 from utils.encode import prompt_ids
 from utils.evaluate import complete, score_probes
 from utils.results import write_whole
@@ -22,16 +22,15 @@ from utils.results import write_whole
 if TYPE_CHECKING:
     from datasets import Dataset
 
-FIELDS = ("prompt", "answer", "capability", "kind", "measure", "choices", "text")
-
 
 def from_dataset(dataset: Dataset, columns: Mapping[str, str], **same: str) -> list[Probe]:
-    """One probe from each row of a ``datasets.Dataset``; of two rows that ask the same, the first.
+    """One probe from each row of a ``datasets.Dataset``; of rows that are the same, one.
 
     columns: which column of the table holds which field of a probe, as in {"prompt": "question"}.
     same: fields that are the same for every row, as in capability="history", measure="choice".
     An answer that is a number is an index into the row's choices, as in MMLU.
-    Raises DataError that names the row, for a column that is not there and for a row that makes no probe.
+    Raises DataError that names the row, for a column that is not there, for a row that makes no probe, and for one that asks
+    what another did and wants another answer.
     """
     for field in (*columns, *same):
         if field not in FIELDS:
@@ -48,7 +47,8 @@ def from_dataset(dataset: Dataset, columns: Mapping[str, str], **same: str) -> l
                 raise DataError(f"row {number}: the answer is {index} and there are {len(choices)} choices.")
             fields["answer"] = choices[index]
         probe = probe_of(fields, f"row {number}")
-        probes.setdefault(probe.prompt or probe.answer, probe)
+        if probes.setdefault(probe.prompt or probe.answer, probe) != probe:
+            raise DataError(f"row {number}: asks {probe.prompt[:60]!r} again, with another answer; keep one of them.")
     return list(probes.values())
 
 

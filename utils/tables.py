@@ -10,7 +10,8 @@ from utils.results import RunResult
 from utils.verdict import compare
 
 STYLE = (
-    "<style>.course-table{border-collapse:collapse;width:100%}.course-table th,.course-table td{text-align:left!important;"
+    "<style>.course-table{border-collapse:collapse;width:100%;table-layout:auto!important}"
+    ".course-table th,.course-table td{text-align:left!important;"
     "padding:.35em .8em;vertical-align:top;white-space:normal;border-bottom:1px solid #9995}</style>"
 )
 
