@@ -256,6 +256,64 @@ def test_a_card_says_what_is_said_and_what_was_measured(claim):
     assert claim.title in repr(card) and "href" not in repr(card)
 
 
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.key)
+def test_a_figure_draws_every_result_for_and_against_the_claim(claim):
+    card = claim_card(claim.key)
+    below = card.figure.axes[1:]
+    drawn = {text.get_text() for axes in below for text in axes.texts}
+    assert all(f.asks in drawn and f.outcome in drawn for f in card.verdict.findings)
+    at = sorted(x for axes in below for line in axes.lines if len(line.get_xdata()) == 1 for x in line.get_xdata())
+    effects = sorted(f.whole()[0] for f in card.verdict.findings if math.isfinite(f.effect))
+    assert at == pytest.approx(effects)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.key)
+def test_lines_between_settings_do_not_run_backwards(claim):
+    axes = claim_card(claim.key).figure.axes[0]
+    rates_fold = claim.key in ("forgetting", "rate", "replay", "full")  # joined by rate, which is not drawn
+    for line in axes.lines:
+        if line.get_linestyle() not in ("None", "none") and not rates_fold and line.get_label()[0] != "_":
+            assert list(line.get_xdata()) == sorted(line.get_xdata()), line.get_label()
+
+
+def test_what_a_claim_asks_to_exceed_is_shown_whole():
+    words = {f.asks: verdicts.in_words(f) for v in verdicts.load().values() for f in v.findings}
+    early = words["Lost by step 10 of 40: share of the whole loss"]
+    assert "46.6 % (37.8 to 55.4; more than 50 % claimed): open" in early
+    rho = words["Rank correlation of KL and points lost, all settings without replay"]
+    assert "rho 0.86 (0.82 to 0.89; more than 0.8 claimed): open" in rho
+    assert not any("beyond one half" in line for line in words.values())
+
+
+def test_beyond_is_what_the_measure_takes_off(stored):
+    """Added again, it gives the number itself: computed here without the contrasts."""
+    table = verdicts.tables_of([point for points in stored.values() for point in points])["practice"]
+    s, contrasts = table.sample(), {c.asks: c for claim in CLAIMS for c in claim.contrasts if c.beyond}
+    assert len(contrasts) == 5
+    whole = {asks: c.measure(s) + c.beyond for asks, c in contrasts.items()}
+    reckless = experiments.DENSE["reckless"]
+    kl = s.correlation("kl", experiments.WITHOUT_REPLAY)
+    lost, learned = 100 * s.share_lost_by(reckless, 10), 100 * s.kept(reckless, 5)[0] / s.learned(reckless)
+    back = -100 * s.lost(experiments.RECOVER[8]) / s.lost(experiments.RECKLESS)
+    assert sorted(whole.values()) == pytest.approx(sorted([kl, lost, lost, learned, back]))
+
+
+def test_what_was_added_later_decides_nothing():
+    """The contrasts that count are those that were stated; what was read afterwards stands beside them."""
+    assert sum(c.counts for claim in CLAIMS for c in claim.contrasts) == 52
+    later = [c for claim in CLAIMS for c in claim.contrasts if not c.counts]
+    assert all(c.asks.startswith("For comparison: ") for c in later) and len(later) == 7
+    kept = {f.asks: f for v in verdicts.load().values() for f in v.findings}
+    assert all(math.isnan(kept[c.asks].adjusted) and not kept[c.asks].outcome for c in later)
+
+
+def test_a_run_that_a_budget_stopped_says_which_weights_it_ends_with():
+    run = replace(point(FineTuneConfig(), "1110"), steps=(0, 2, 4, 4), held_out=(10.0, 8.0, 6.0, 8.0),
+                  retention=(1.0, 0.98, 0.7, 0.98), kl=(0.0, 1.0, 2.0, 1.0))  # fmt: skip
+    texts = [text.get_text() for text in claim_card("recovery", runs=[run]).figure.axes[0].texts]
+    assert texts == ["best weights back"]
+
+
 def test_your_own_runs_are_marked_among_ours(tmp_path):
     mine = finetune(FineTuneConfig(learning_rate=4e-3, steps=4, evaluate_every=2), questions=())
     for key in ("rate", "kl", "during", "recovery"):

@@ -70,8 +70,9 @@ def show(verdicts) -> None:
         table.add_section()
         table.add_row(claim.number, f"[bold]{claim.title}[/bold]", "", "", "", f"[bold]{found.word}[/bold]")
         for f in found.findings:
-            table.add_row("", f.asks, f"{f.effect:.2f} {f.unit}", f"{f.low:.2f} to {f.high:.2f}",
-                          f"{f.adjusted:.3g}", f.outcome)  # fmt: skip
+            effect, low, high = (f"{number:.2f}" for number in f.whole())
+            claimed = f", more than {f.beyond:g} claimed" if f.beyond else ""
+            table.add_row("", f.asks, f"{effect} {f.unit}{claimed}", f"{low} to {high}", f"{f.adjusted:.3g}", f.outcome)
     console = Console()
     (console if console.is_terminal else Console(width=150)).print(table)
 

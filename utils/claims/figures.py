@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,9 +9,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from utils.claims import experiments as x
-from utils.claims.experiments import MATTERS, Claim
+from utils.claims.experiments import MATTERS, Claim, Contrast
 from utils.claims.statistics import Finding
 from utils.claims.verdicts import Verdict, in_words
 from utils.config import FineTuneConfig
@@ -27,6 +27,7 @@ OUTCOMES = {
     "no effect": (QUIET, "s"),
     "open": (COLOURS[4], "D"),
 }
+UNITS = {"rho": "rank correlation (rho)"}  # as an axis names them; the others are their own names
 YOURS = dict(color=COLOURS[3], marker="*", ms=15, mec=INK, mew=0.8, ls="none", zorder=5)
 
 
@@ -44,7 +45,6 @@ class Panel:
     ticks: Sequence[float] = ()
     joined: bool = True
     curves: bool = False
-    legend: str = "best"
 
 
 LEARNED = "learned: held-out new-task loss fell by (%)"
@@ -69,7 +69,7 @@ PANELS = {
     "capacity": Panel("different new-task examples (logarithmic)",
                       {"2.1 M parameters, 40 steps": (*x.FEW.values(), x.MIDDLE),
                        "0.8 M parameters, 40 steps": (*x.SMALL_FEW.values(), x.SMALL_MIDDLE),
-                       "2.1 M, as many rounds: 2, 7, 40 steps": (*x.FEW_EPOCHS.values(), x.MIDDLE)},
+                       "2.1 M, as many rounds: 2, 7, 40 steps": (x.FEW_EPOCHS[3], x.FEW_EPOCHS[12], x.MIDDLE)},
                       at=lambda run: run.config.examples or 72, ticks=(3, 12, 72)),
     "full": Panel(LEARNED, {"full fine-tuning": x.FULL, "LoRA, no dropout": x.NO_DROPOUT, "LoRA, dropout 0.3": x.CURVE}),
     "threshold": Panel(RATE, {"practice model": x.CURVE, "SmolLM2": x.SMOL_CURVE}, at=_rate, ticks=(1e-4, 5e-4, 1.5e-3, 5e-3, 1.3e-2)),
@@ -86,13 +86,14 @@ PANELS = {
 def plot_claim(claim: Claim, found: Verdict, points: Sequence[Point], yours: Sequence[Point] = ()) -> Figure:
     """The figure of a card. points: all runs that were stored. yours: the learner's own, drawn as stars or dashed curves."""
     panel, settings = PANELS[claim.key], by_setting(points)
-    rows = [f for f in found.findings if f.unit == "points" and np.isfinite(f.effect)]
-    height = 0.36 * len(rows) + 0.7
-    figure, (above, below) = plt.subplots(
-        2, 1, figsize=(8.6, 3.2 + height), height_ratios=(3.2, height), layout="constrained", facecolor="white"
+    units = sorted(dict.fromkeys(f.unit for f in found.findings), key=lambda unit: unit != "points")  # points first
+    rows = [[(f, c) for f, c in zip(found.findings, claim.contrasts, strict=True) if f.unit == unit] for unit in units]
+    heights = [3.6, *(0.46 * len(same) + 0.55 for same in rows)]
+    figure, (above, *below) = plt.subplots(
+        len(heights), 1, figsize=(8.6, sum(heights)), height_ratios=heights, layout="constrained", facecolor="white"
     )
     plt.close(figure)
-    for axes in (above, below):
+    for axes in (above, *below):
         style_axes(axes)
     above.axhspan(-MATTERS, MATTERS, color="#ececec", lw=0, zorder=0)
     for i, (name, configs) in enumerate(panel.groups.items()):
@@ -107,9 +108,10 @@ def plot_claim(claim: Claim, found: Verdict, points: Sequence[Point], yours: Seq
         above.minorticks_off()
     above.set_xlabel(panel.label)
     above.set_ylabel("change of retention\n(points)")
-    above.legend(frameon=False, loc=panel.legend, fontsize=9.5)
-    counting = {contrast.asks: contrast.predicts for contrast in claim.contrasts}
-    _forest(below, rows, "right: as claimed" if any(counting[f.asks] == "more" for f in rows) else "claimed: none")
+    # Above the axes, where it covers no run.
+    above.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, ncols=2, fontsize=9.5)
+    for axes, unit, same in zip(below, units, rows, strict=True):
+        _forest(axes, unit, same)
     figure.suptitle(f"{claim.title}: {found.word}", x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
     figure.alt = words(claim, found, yours)
     return figure
@@ -147,23 +149,37 @@ def _yours(axes: Axes, panel: Panel, yours: Sequence[Point]) -> None:
         if panel.curves:
             kept = [100 * (share - run.retention[0]) for share in run.retention]
             axes.plot(run.steps, kept, **YOURS | {"ls": ":", "ms": 10}, label=label)
+            if run.steps[-1:] == run.steps[-2:-1]:  # a budget stopped the run, which was then measured again
+                at = (run.steps[-1], kept[-1])
+                axes.annotate("best weights back", at, (8, 6), textcoords="offset points", fontsize=9.5)
         else:
             axes.plot([panel.at(run)], [-run.forgotten], **YOURS, label=label)
 
 
-def _forest(axes: Axes, rows: Sequence[Finding], right: str) -> None:
-    """One line a contrast: the effect, its interval, and what came out. right: what a value to the right of zero says."""
-    axes.axvspan(-MATTERS, MATTERS, color="#ececec", lw=0, zorder=0)
-    axes.axvline(0, color=QUIET, lw=0.8)
-    for at, f in enumerate(rows):
+def _forest(axes: Axes, unit: str, rows: Sequence[tuple[Finding, Contrast]]) -> None:
+    """Two lines a contrast: what it asks and what came out, and below it the effect with its interval.
+
+    A thin line marks where the claim begins, in grey what is too small to matter. What cannot be compared has no bar.
+    """
+    for at, (f, c) in enumerate(rows):
         colour, marker = OUTCOMES.get(f.outcome, (QUIET, "o"))
-        axes.plot([f.low, f.high], [at, at], color=colour, lw=2.4)
-        axes.plot([f.effect], [at], color=colour, marker=marker, ms=8, mfc=colour if f.counts else "white")
-        axes.annotate(f.outcome, (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=8.5, color=INK)
-    axes.set_yticks(range(len(rows)), [textwrap.fill(f.asks, 48) for f in rows], fontsize=8.5, color=INK)
-    axes.tick_params(axis="y", length=0)
+        axes.add_patch(Rectangle((f.beyond - c.matters, at), 2 * c.matters, 0.44, color="#ececec", lw=0, zorder=0))
+        axes.plot([f.beyond, f.beyond], [at, at + 0.44], color=INK, lw=1, zorder=1)
+        if np.isfinite(f.effect):
+            effect, low, high = f.whole()
+            big = dict(ms=12, mec="white", mew=1) if marker == "X" else dict(ms=8)
+            axes.plot([low, high], [at + 0.22, at + 0.22], color=colour, lw=2.4)
+            axes.plot([effect], [at + 0.22], color=colour, marker=marker, mfc=colour if f.counts else "white", **big)
+        for text, place, weight in ((f.asks, 0.01, "normal"), (f.outcome, 0.995, "bold")):
+            axes.annotate(text, (place, at - 0.22), xycoords=("axes fraction", "data"), ha="left" if place < 0.5 else "right",
+                          va="center", fontsize=9.5, color=INK, fontweight=weight,
+                          bbox=dict(fc="white", ec="none", pad=0.5))  # fmt: skip
+    axes.set_yticks([])
+    axes.grid(visible=False, axis="y")
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel(f"points, 95 % interval ({right}; grey: too small to matter)", fontsize=9.5)
+    right = "claimed: none" if all(c.predicts == "none" for _, c in rows) else "right of the line: as claimed"
+    grey = "; grey: too small to matter" if any(c.matters for _, c in rows) else ""
+    axes.set_xlabel(f"{UNITS.get(unit, unit)}, 95 % interval ({right}{grey})", fontsize=9.5)
 
 
 def words(claim: Claim, found: Verdict, yours: Sequence[Point] = ()) -> str:

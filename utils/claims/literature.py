@@ -43,8 +43,8 @@ SOURCES = {
     ),
     "rate": _sources(
         "Lower the learning rate, and less is forgotten.",
-        "Supported. {lin} found that a small rate largely avoids the drop at a comparable score on the new task. Nothing "
-        "removes it altogether, and a lower rate learns more slowly.",
+        "Supported. {lin} found that a small rate largely mitigates the drop at a comparable score on the new task; they found "
+        "nothing that removes it. A lower rate learns more slowly.",
     ),
     "rank": _sources(
         "Take a smaller LoRA rank, and less is forgotten.",
@@ -53,8 +53,8 @@ SOURCES = {
     ),
     "replay": _sources(
         "Mix examples of the original domain into the training data.",
-        "The strongest support of all remedies. For continued pretraining, {ibrahim} found that replay, with the rate warmed "
-        "up again, matches training on everything from the start.",
+        "The strongest support of all remedies. For continued pretraining, {ibrahim} report that replay, with the rate warmed "
+        "up again, comes to the same as training on everything anew. (We read this paper in a summary.)",
     ),
     "capacity": _sources(
         "It is worst for a large model on a small data set: more capacity to memorise, and to forget.",
@@ -63,13 +63,14 @@ SOURCES = {
     ),
     "full": _sources(
         "Without LoRA you would see even more regression.",
-        "It depends on what is held equal. With both rates swept, LoRA forgot less in {biderman}. In {peft}, at customary "
-        "rates, full fine-tuning forgot less. By {regret}, LoRA's best rate is about ten times that of full fine-tuning.",
+        "It depends on what is held equal. With both rates swept, LoRA forgot less in {biderman}. It also learned less, and both "
+        "methods seem to lie on one curve. In {peft}, at customary rates, full fine-tuning forgot less. By {regret}, LoRA's best "
+        "rate is about ten times that of full fine-tuning.",
     ),
     "threshold": _sources(
         "A learning rate above 1e-4 causes regression even with LoRA.",
-        "We know of no paper that finds a threshold. Forgetting grows smoothly with how far a run goes ({scaling}), and that "
-        "depends on rate, scale, modules, steps and model.",
+        "We know of no paper that finds a threshold. In {scaling}, forgetting grows smoothly with the steps and with the number "
+        "of trained parameters. That a rate means little without scale, modules and model is our own view.",
     ),
     "during": _sources(
         "Check the original domain during training, not after it.",
@@ -82,7 +83,8 @@ SOURCES = {
     ),
     "recovery": _sources(
         "Nothing: this claim is not in common advice.",
-        "{spurious} report that much of the damage falls into the first steps, and that a little training recovers it: what "
-        "seems forgotten is often only out of reach. (We read this paper in a summary.)",
+        "{spurious} report that much of the damage falls into some 150 first steps, and that a few examples recover it: so what "
+        "seems forgotten may be out of reach only. (We read this paper in a summary.) Our runs have 40 steps in all, of which we "
+        "look at the first quarter: that is another test.",
     ),
 }

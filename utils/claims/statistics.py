@@ -1,4 +1,8 @@
-"""From the runs to a decision: an interval over seeds and probes, a p-value, and the rule that was stated beforehand."""
+"""From the runs to a decision: an interval, a p-value, and the rule that was stated beforehand.
+
+What is asked of all probes at the end is resampled over seeds and probes: ``lost``, and what is made of it. What comes from the
+loss or from within a run (``learned``, ``kl``, ``kept``, ``peak``, ``share_lost_by``) has no probes to resample: seeds only.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +61,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Sample:
-    """What the contrasts are computed from: a table, and which of its seeds and probes to look at."""
+    """What the contrasts are computed from: a table, and which of its seeds and probes to look at.
+
+    ``probes`` is seen by ``lost`` and by what uses it. The figures of the loss and of the curves are means over ``seeds`` alone.
+    """
 
     table: Table
     seeds: np.ndarray
@@ -79,7 +86,8 @@ class Sample:
     def interpolate(self, curve: Sequence[FineTuneConfig], at: float, of: str = "learned") -> float:
         """Points that a group of settings loses where its ``of`` is just ``at``: by a straight line between settings.
 
-        NaN beyond its ends, where there is nothing to read off.
+        NaN beyond its ends, where there is nothing to read off. The settings are taken in the order of what they learned, not
+        of their rates: where two learned equally much and lost differently, what is read off near them is uncertain.
         """
         x, y = zip(*sorted((getattr(self, of)(config), self.lost(config)) for config in curve), strict=True)
         return float(np.interp(at, x, y)) if x[0] <= at <= x[-1] else math.nan
@@ -107,7 +115,7 @@ class Sample:
     def kept(self, config: FineTuneConfig, budget: float) -> tuple[float, float]:
         """(per cent learned, points lost) of the checkpoint that ``max_drop=budget`` would bring back, mean over the seeds.
 
-        Until the budget is first exceeded, the checkpoint that has learned most.
+        Until the budget is first exceeded, the checkpoint that has learned most. Over seeds only: a curve keeps shares, no probes.
         """
         chosen = []
         for curve in self.table.curve[config][self.seeds]:
@@ -118,12 +126,16 @@ class Sample:
         return float(learned), float(lost)
 
     def peak(self, config: FineTuneConfig) -> float:
-        """Points lost at the worst checkpoint beyond those lost at the last one, mean over the seeds."""
+        """Points lost at the worst checkpoint beyond those lost at the last one, mean over the seeds.
+
+        Over seeds only. It cannot be negative, and noise raises it: so its p against zero comes out too small, and its interval,
+        which is symmetric, reaches below zero, where nothing can lie. Read its size, not its p.
+        """
         lost = self.table.curve[config][self.seeds][:, :, 2]
         return float((lost.max(axis=1) - lost[:, -1]).mean())
 
     def share_lost_by(self, config: FineTuneConfig, step: int) -> float:
-        """Of the points lost at the end, the share that was lost by a step; means over the seeds."""
+        """Of the points lost at the end, the share (0 to 1) that was lost by a step; means over the seeds, and over seeds only."""
         curve = self.table.curve[config][self.seeds].mean(axis=0)
         return float(curve[curve[:, 0] == step][0, 2] / curve[-1, 2])
 
@@ -148,6 +160,7 @@ class Finding:
     """What one contrast came to: the effect with its 95 % interval, p and Holm's corrected p, the outcome in a word.
 
     by_seed: the same number for each seed alone, which is its spread. A contrast that does not count has no ``adjusted``.
+    beyond: what the claim asks the whole number to exceed. effect, low, high and by_seed are what is left after taking it off.
     """
 
     asks: str
@@ -161,11 +174,11 @@ class Finding:
     by_seed: tuple[float, ...]
     adjusted: float = math.nan
     outcome: str = ""
+    beyond: float = 0.0
 
-    def __str__(self) -> str:
-        return (
-            f"{self.asks}: {self.effect:.2g}" if self.unit == "rho" else f"{self.asks}: {self.effect:.1f} {self.unit}"
-        )
+    def whole(self) -> tuple[float, float, float]:
+        """(effect, low, high) as one reads them: with ``beyond`` added again."""
+        return self.effect + self.beyond, self.low + self.beyond, self.high + self.beyond
 
 
 def interval(table: Table, measure: Callable[[Sample], float], seed: int = 0) -> tuple[float, float, float, float]:
@@ -173,9 +186,9 @@ def interval(table: Table, measure: Callable[[Sample], float], seed: int = 0) ->
 
     Seeds and probes are both samples, of all the seeds and questions that might have been. Each is bootstrapped by itself
     (scipy), the two variances are added, and Satterthwaite's degrees of freedom say how heavy the tails are: with three
-    seeds, heavy. A bootstrap of n comes out (n - 1) / n too small, which is put right. Resamples of which
-    the measure says nothing (NaN) are left out. Where nothing varied at all, the
-    interval is that of "none in n probes", exactly.
+    seeds, heavy. A measure that looks at no probes has no variance from them: its interval is over seeds only. A bootstrap of n
+    comes out (n - 1) / n too small, which is put right. Resamples of which the measure says nothing (NaN) are left out. Where
+    nothing varied at all, the interval is that of "none in n probes", exactly.
     """
     effect = measure(table.sample())
     if not math.isfinite(effect):
@@ -205,7 +218,11 @@ def interval(table: Table, measure: Callable[[Sample], float], seed: int = 0) ->
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: the smallest p times n, the next times n - 1, and so on, never falling."""
+    """Holm's step-down correction: the smallest p times n, the next times n - 1, and so on, never falling.
+
+    Over the claims, some contrasts come twice: the loss at 1.3e-2 and at 1.5e-3, and SmolLM2's at 5e-3 and 5e-4, belong to claims
+    1 and 5. Each is counted twice, which makes the correction stricter than it need be.
+    """
     adjusted, highest = [0.0] * len(ps), 0.0
     for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
         highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))

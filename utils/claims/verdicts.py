@@ -44,7 +44,7 @@ def decide(tables: dict[str, Table], claims: Sequence[Claim] = CLAIMS) -> dict[s
         if table := tables.get(c.model):
             effect, low, high, p = interval(table, c.measure)
             by_seed = tuple(round(c.measure(table.sample(seeds=[i])), 2) for i in range(len(table.seeds)))
-        found.append(Finding(c.asks, c.unit, c.model, c.counts, effect, low, high, p, by_seed))
+        found.append(Finding(c.asks, c.unit, c.model, c.counts, effect, low, high, p, by_seed, beyond=c.beyond))
     for model in tables:
         family = [i for i, f in enumerate(found) if f.model == model and f.counts]
         for i, adjusted in zip(
@@ -110,17 +110,18 @@ def _finding(row: dict) -> Finding:
 
 # --- In words -------------------------------------------------------------------------------------------------------
 def in_words(finding: Finding) -> str:
-    """ "Lost at the middle rate, 5e-3: 11.8 points (9.7 to 14.7): shown"."""
+    """ "Lost at the middle rate, 5e-3: 11.8 points (9.7 to 14.7): shown"; where the claim names a size, that too."""
     if not math.isfinite(finding.effect):
         return f"{finding.asks}: {finding.outcome}"
-    digits = 2 if finding.unit == "rho" else 1
-    numbers = f"{finding.effect:.{digits}f} {finding.unit} ({finding.low:.{digits}f} to {finding.high:.{digits}f})"
-    return f"{finding.asks}: {numbers}" + (f": {finding.outcome}" if finding.outcome else "")
+    effect, low, high = (f"{number:.{2 if finding.unit == 'rho' else 1}f}" for number in finding.whole())
+    claimed = f"; more than {finding.beyond:g}{' %' * (finding.unit == '%')} claimed" if finding.beyond else ""
+    size = f"rho {effect}" if finding.unit == "rho" else f"{effect} {finding.unit}"
+    return f"{finding.asks}: {size} ({low} to {high}{claimed})" + (f": {finding.outcome}" if finding.outcome else "")
 
 
 def readme_table(verdicts: dict[str, Verdict]) -> str:
     """The table of verdicts as Markdown: for each claim a finding that speaks for it, and the clearest against."""
-    rows = ["| | claim | verdict | as claimed | not as claimed | on SmolLM2 |", "|---|---|---|---|---|---|"]
+    rows = ["| | claim | verdict | as claimed | not shown | on SmolLM2 |", "|---|---|---|---|---|---|"]
     for claim in CLAIMS:
         found = verdicts[claim.key]
         met, unmet = found.met(claim)
