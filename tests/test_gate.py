@@ -57,7 +57,12 @@ def lines(decision: Decision) -> dict:
             UNSURE,
             "A real loss, of 5.0 points as seen (p < 0.001), may be up to 8.3 points; 5 are allowed",
         ),
-        ((196, 4), 2.5, UNSURE, "A loss of up to 4.5 points cannot be ruled out; 2.5 are allowed. It takes at least about"),
+        (
+            (196, 4),
+            2.5,
+            UNSURE,
+            "A loss of up to 4.5 points cannot be ruled out; 2.5 are allowed. It takes at least about",
+        ),
         (
             (196, 4),
             1.5,
