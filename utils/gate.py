@@ -117,7 +117,7 @@ def decision_table(decision: Decision) -> Any:
 
     from utils.tables import Table
 
-    return Table(pd.DataFrame([cells(row) for row in decision.comparisons], columns=COLUMNS))
+    return Table(pd.DataFrame([cells(row) for row in decision.comparisons], columns=COLUMNS), reasons=True)
 
 
 def cells(row: Comparison) -> list[str]:

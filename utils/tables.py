@@ -11,20 +11,25 @@ from utils.verdict import compare
 
 STYLE = (
     "<style>.course-table{border-collapse:collapse;width:100%;table-layout:auto!important}"
+    ".course-table.reasons td:last-child{min-width:15em}"
     ".course-table th,.course-table td{text-align:left!important;"
     "padding:.35em .8em;vertical-align:top;white-space:normal;border-bottom:1px solid #9995}</style>"
 )
 
 
 class Table:
-    """A pandas table that wraps long text as HTML, and prints as plain text. Everything in it is escaped."""
+    """A pandas table that wraps long text as HTML, and prints as plain text. Everything in it is escaped.
 
-    def __init__(self, frame: pd.DataFrame) -> None:
+    reasons: its last column holds sentences, and is kept wide enough to read.
+    """
+
+    def __init__(self, frame: pd.DataFrame, reasons: bool = False) -> None:
         self.frame = frame
+        self.classes = "course-table reasons" if reasons else "course-table"
 
     def _repr_html_(self) -> str:
         with pd.option_context("display.max_colwidth", None):
-            return STYLE + self.frame.to_html(index=False, escape=True, border=0, classes="course-table")
+            return STYLE + self.frame.to_html(index=False, escape=True, border=0, classes=self.classes)
 
     def __repr__(self) -> str:
         return self.frame.to_string(index=False, justify="left", max_colwidth=70)
