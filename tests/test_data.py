@@ -165,8 +165,8 @@ def test_live_subset_is_fixed_and_keeps_the_mix():
         ('{"prompt": "a", "answer": "b", "capability": "c", "choices": ["b", "d"]}', 'write "measure": "choice"'),
         ('{"prompt": "a", "answer": "b", "capability": "c", "measure": "loss"}', "the field 'text' is missing"),
         (
-            '{"prompt": "a", "answer": "b", "capability": "c", "mesure": "loss"}',
-            "a field 'mesure'; did you mean 'measure'?",
+            '{"prompt": "a", "answer": "b", "capability": "c", "measures": "loss"}',
+            "a field 'measures'; did you mean 'measure'?",
         ),
         ('{"prompt": "a", "answer": "\\ud800", "capability": "c"}', "'answer' holds half a character"),
     ],
