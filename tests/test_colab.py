@@ -183,7 +183,9 @@ def test_beside_the_course_nothing_is_installed(monkeypatch):
 
 def test_a_package_that_changed_while_in_use(monkeypatch):
     monkeypatch.setattr(colab, "came_alone", lambda: True)
-    monkeypatch.setattr(colab, "install_missing", lambda: {"pytest": "0", "codespell": "0"})  # a test imports only the first
+    monkeypatch.setattr(
+        colab, "install_missing", lambda: {"pytest": "0", "codespell": "0"}
+    )  # a test imports only the first
     with pytest.raises(RuntimeError, match="^pytest changed while in use: restart the session"):
         colab.prepare()
 

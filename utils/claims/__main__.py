@@ -32,7 +32,7 @@ README = FOLDER.parent.parent / "README.md"
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=plan(), help="tables to complete; all by default")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, by default 2; each takes up to 1.5 GB")
     parser.add_argument(
         "--folder", type=Path, default=FOLDER, help="where the tables are; another one starts from nothing"
     )

@@ -42,7 +42,7 @@ class Card:
             "Said": [SOURCES[self.claim.key].said],
             "The literature": [SOURCES[self.claim.key].literature],
             "Measured here, as claimed": [in_words(f) for f in met] or ["Nothing."],
-            "Measured here, not shown": [in_words(f) for f in unmet] or ["Nothing."],
+            "Measured here, otherwise": [in_words(f) for f in unmet] or ["Nothing."],
             "For comparison": [in_words(f).removeprefix("For comparison: ") for f in beside],
             "Your runs": [f"{run.config.label}: learned {run.learned:.0%}, forgot {run.forgotten:.1f} points" for run in self.yours],
         }  # fmt: skip

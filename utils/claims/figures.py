@@ -24,7 +24,7 @@ OUTCOMES = {
     "shown": (COLOURS[0], "o"),
     "opposite": (COLOURS[1], "X"),
     "differs": (COLOURS[1], "X"),
-    "no effect": (QUIET, "s"),
+    "too small to matter": (QUIET, "s"),
     "open": (COLOURS[4], "D"),
 }
 UNITS = {"rho": "rank correlation (rho)"}  # as an axis names them; the others are their own names

@@ -15,13 +15,13 @@ from utils.data import DATA, load_task, replay_texts
 from utils.finetune import finetune
 from utils.models import load_model
 from utils.results import RunResult
-from utils.sweep import Point, sweep, train_one
+from utils.sweep import Point, sweep
 
 FOLDER = DATA / "claims"
 
 
-def densely(config: FineTuneConfig) -> RunResult:
-    """A run whose curve is drawn from every probe, not from a few."""
+def with_everything(config: FineTuneConfig) -> RunResult:
+    """A run measured each time with every probe and on every held-out dialogue, not with the few that draw a live curve."""
     return finetune(config, live=None, questions=())
 
 
@@ -35,7 +35,7 @@ def recover(config: FineTuneConfig) -> RunResult:
     # Into a fresh model: the damaged one shares the base model's frozen weights, and its trainer has wrapped its forward pass.
     model, tokenizer = load_model(config.model, quiet=True)
     model.load_state_dict(copy.deepcopy(damaged).merge_and_unload().state_dict())
-    return finetune(config, task=task, base=(model, tokenizer), questions=())
+    return finetune(config, task=task, base=(model, tokenizer), live=None, questions=())
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Runs:
     store: Path
     configs: Sequence[FineTuneConfig]
     seeds: Sequence[int]
-    run: Callable[[FineTuneConfig], RunResult] = train_one
+    run: Callable[[FineTuneConfig], RunResult] = with_everything
 
     def carry_out(self, seeds: Sequence[int] | None = None, jobs: int | None = None) -> list[Point]:
         """Every point of the table; those that are not stored yet are run."""
@@ -57,7 +57,7 @@ def plan(folder: Path = FOLDER) -> dict[str, Runs]:
     practice, smollm2 = x.SEEDS["practice"], x.SEEDS["smollm2"]
     return {
         "practice": Runs(folder / "practice.jsonl", x.MAIN, practice),
-        "dense": Runs(folder / "dense.jsonl", tuple(x.DENSE.values()), practice, densely),
+        "dense": Runs(folder / "dense.jsonl", tuple(x.DENSE.values()), practice),
         "recovery": Runs(folder / "recovery.jsonl", tuple(x.RECOVER.values()), practice, recover),
         "practice-small": Runs(folder / "practice-small.jsonl", x.SMALL_RUNS, practice),
         "smollm2": Runs(folder / "smollm2.jsonl", x.SMOL_RUNS, smollm2),

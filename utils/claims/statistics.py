@@ -35,7 +35,7 @@ class Table:
         for point in points:
             runs.setdefault(point.config.with_(seed=0), {})[point.config.seed] = point
         self.seeds = sorted({seed for by_seed in runs.values() for seed in by_seed})
-        self.change, self.learned, self.kl, self.curve, self.seconds = {}, {}, {}, {}, 0.0
+        self.change, self.learned, self.kl, self.curve = {}, {}, {}, {}
         asked = {point.probes for by_seed in runs.values() for point in by_seed.values()}
         if len(asked) > 1:
             raise ValueError(f"These runs were asked {len(asked)} different sets of probes; run them again together.")
@@ -47,7 +47,6 @@ class Table:
             self.learned[config] = 100 * np.array([p.learned for p in same])
             self.kl[config] = np.array([p.kl[-1] for p in same])
             self.curve[config] = np.array([_curve(p) for p in same])
-            self.seconds += sum(p.seconds for p in same)
         self.probes = next(iter(self.change.values())).shape[1] if runs else 0
 
     def sample(self, seeds: Sequence[int] | None = None, probes: Sequence[int] | None = None) -> Sample:
@@ -87,7 +86,8 @@ class Sample:
         """Points that a group of settings loses where its ``of`` is just ``at``: by a straight line between settings.
 
         NaN beyond its ends, where there is nothing to read off. The settings are taken in the order of what they learned, not
-        of their rates: where two learned equally much and lost differently, what is read off near them is uncertain.
+        of their rates: where two learned equally much and lost differently, what is read off near them is uncertain. Loss
+        grows faster and faster, so that a line between two settings lies above what one between them would lose.
         """
         x, y = zip(*sorted((getattr(self, of)(config), self.lost(config)) for config in curve), strict=True)
         return float(np.interp(at, x, y)) if x[0] <= at <= x[-1] else math.nan
@@ -95,10 +95,6 @@ class Sample:
     def excess(self, config: FineTuneConfig, curve: Sequence[FineTuneConfig]) -> float:
         """Points lost beyond what ``curve`` loses where it learned as much."""
         return self.lost(config) - self.interpolate(curve, self.learned(config))
-
-    def lost_at(self, curve: Sequence[FineTuneConfig], learned: float) -> float:
-        """Points that a group of settings loses where it has learned so many per cent."""
-        return self.interpolate(curve, learned)
 
     def learned_within(self, curve: Sequence[FineTuneConfig], budget: float) -> float:
         """Per cent that a group of settings, from its lowest rate up, has learned where it first loses ``budget`` points."""
@@ -200,9 +196,7 @@ def interval(table: Table, measure: Callable[[Sample], float], seed: int = 0) ->
         (table.probes, lambda i: table.sample(probes=i)),
     ):
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DegenerateDataWarning
-            )  # where nothing varies, the variance is 0: as it should be
+            warnings.simplefilter("ignore", DegenerateDataWarning)  # nothing varies: the variance is 0, as it should be
             values = bootstrap(
                 (np.arange(n),), lambda i, resample=resample: measure(resample(i)), vectorized=False,
                 n_resamples=RESAMPLES, method="percentile", rng=rng,
@@ -217,32 +211,22 @@ def interval(table: Table, measure: Callable[[Sample], float], seed: int = 0) ->
     return effect, effect - half, effect + half, float(2 * t.sf(abs(effect) / math.sqrt(variance), freedom))
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: the smallest p times n, the next times n - 1, and so on, never falling.
-
-    Over the claims, some contrasts come twice: the loss at 1.3e-2 and at 1.5e-3, and SmolLM2's at 5e-3 and 5e-4, belong to claims
-    1 and 5. Each is counted twice, which makes the correction stricter than it need be.
-    """
-    adjusted, highest = [0.0] * len(ps), 0.0
-    for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
-        adjusted[i] = highest
-    return adjusted
-
-
 def outcome(contrast: Contrast, low: float, high: float, effect: float, adjusted: float) -> str:
     """The rule at the top of ``experiments.py``, for one contrast."""
     if not math.isfinite(effect):
         return "not comparable"
     if -contrast.matters < low and high < contrast.matters:
-        return "no effect"
+        return "too small to matter"
     if adjusted < LEVEL and abs(effect) >= contrast.matters:
         return "differs" if contrast.predicts == "none" else "shown" if effect > 0 else "opposite"
     return "open"
 
 
 def verdict(claim: Claim, outcomes: Sequence[str]) -> str:
-    """One of "supported", "qualified" or "not shown": the rule for a claim, from the outcomes of its contrasts that count."""
-    wanted = ["no effect" if c.predicts == "none" else "shown" for c in claim.contrasts if c.counts]
-    met = [found == want for found, want in zip(outcomes, wanted, strict=True)]
-    return "supported" if all(met) else "qualified" if any(met) else "not shown"
+    """One of "supported", "qualified" or "not shown": the rule for a claim, from the outcomes of its contrasts that count.
+
+    What was not measured, for want of a model, neither supports a claim nor qualifies it.
+    """
+    wanted = [c.wanted for c in claim.contrasts if c.counts]
+    met = [found == want for found, want in zip(outcomes, wanted, strict=True) if found != "not measured"]
+    return "supported" if met and all(met) else "qualified" if any(met) else "not shown"
