@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 
 from utils.verdict import compare
 
@@ -23,6 +23,29 @@ def test_against_the_definition(pairs):
     by_hand = 1.0 if n == 0 else min(1.0, 2 * binom.cdf(k, n, 0.5))
     assert verdict.p == pytest.approx(by_hand)
     assert -100 <= verdict.low <= verdict.drop + 1e-9 and verdict.drop - 1e-9 <= verdict.high <= 100
+    assert (verdict.low > 0) == (verdict.word == "regressed"), "interval and test must not contradict each other"
+
+
+@pytest.mark.parametrize(("probes", "lost"), [(100, 0), (100, 1), (120, 1), (339, 5), (7, 7)])
+def test_the_interval_is_exact_where_only_losses_occurred(probes, lost):
+    verdict = compare([True] * probes, [False] * lost + [True] * (probes - lost))
+    exact = binomtest(lost, probes).proportion_ci(0.95, "exact")
+    assert verdict.high == pytest.approx(100 * exact.high, abs=1e-3)
+    assert verdict.word == ("regressed" if lost > 5 else "held" if exact.high <= 0.03 else "within noise")
+
+
+@pytest.mark.parametrize(("losing", "gaining"), [(0.01, 0.0), (0.03, 0.01), (0.1, 0.1), (0.3, 0.05)])
+def test_the_interval_holds_the_true_drop_at_least_95_times_in_100(losing, gaining):
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(300):
+        drawn = rng.random(120)
+        before, after = np.ones(120, bool), drawn >= losing
+        gains = rng.random(120) < gaining / (1 - losing)
+        before = before & ~(gains & after)
+        verdict = compare(before.tolist(), after.tolist())
+        inside += verdict.low <= 100 * (losing - gaining) <= verdict.high
+    assert inside >= 0.93 * 300, inside
 
 
 def test_the_words():
