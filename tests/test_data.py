@@ -169,6 +169,11 @@ def test_live_subset_is_fixed_and_keeps_the_mix():
             "a field 'measures'; did you mean 'measure'?",
         ),
         ('{"prompt": "a", "answer": "\\ud800", "capability": "c"}', "'answer' holds half a character"),
+        (
+            '{"prompt": "a", "answer": "b", "capability": "c", "measure": "choice", "choices": ["b", "\\ud800"]}',
+            "'choices' holds half a character",
+        ),
+        ('{"prompt": ' + "1" * 5000 + "}", "line 1: Exceeds the limit"),
     ],
 )
 def test_a_fault_names_file_line_and_what_is_wrong(tmp_path, content, fault):
@@ -221,3 +226,19 @@ def test_what_is_written_is_what_is_read(tmp_path_factory, rows):
     lines = [json.dumps({"prompt": p, "answer": a, "capability": c}, ensure_ascii=False) for p, a, c in rows]
     file.write_text("\n".join(lines), encoding="utf-8")
     assert read_probes(file) == [Probe(p.strip(), a.strip(), c) for p, a, c in rows]
+
+
+def test_null_is_nothing_in_every_field(tmp_path):
+    row = {"prompt": "a", "answer": "b", "capability": "c", "kind": None, "choices": None, "use": None}
+    (tmp_path / "probes.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert len(load_probes(tmp_path / "probes.jsonl")) == 1
+
+
+def test_a_folder_of_yours_goes_before_the_course_s(tmp_path, monkeypatch):
+    assert len(load_probes("general")) > 50
+    (tmp_path / "general").mkdir()
+    (tmp_path / "general" / "own.jsonl").write_text(
+        '{"prompt": "a", "answer": "b", "capability": "c"}', encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert [probe.prompt for probe in load_probes("general")] == ["a"]

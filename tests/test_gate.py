@@ -141,6 +141,7 @@ def test_several_capabilities_are_corrected_for():
     among = lines(judge(before, measured("new", **groups)))["c0"]
     assert among.p > 0.05 and among.word == UNSURE
     assert lines(alone)["c0"].high == among.high, "a bound does not widen with the number of rows"
+    assert among.needed > among.probes, "and it says how many would do beside the nineteen others"
 
 
 def simulated(rng, lost: float, gained: float, capabilities=4, probes=80):
@@ -328,6 +329,15 @@ def test_a_report_that_cannot_be_written_blocks(tmp_path, capsys):
     good = measured(sums=(99, 0))
     assert run(tmp_path, good, Measurement("new", good.rows), "--html", tmp_path / "file" / "r.html") == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_page_that_was_not_copied_is_named(tmp_path, capsys, monkeypatch):
+    from utils import gate_reports
+
+    monkeypatch.setattr(gate_reports, "__file__", str(tmp_path / "gate_reports.py"))
+    good = measured(sums=(99, 0))
+    assert run(tmp_path, good, Measurement("new", good.rows), "--html", tmp_path / "r.html") == 2
+    assert "utils/gate_report.html is not there; copy it beside gate.py" in capsys.readouterr().err
 
 
 def test_wrong_usage_is_exit_2(capsys):

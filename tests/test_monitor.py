@@ -240,6 +240,21 @@ def test_loss_probes_alone_have_a_curve_and_no_budget(practice, data, tmp_path):
     assert all(c.accuracy is None and c.probe_loss["prose"] > 0 for c in monitor.checkpoints)
     with pytest.raises(ValueError, match="max_drop is 5 points and every probe is a loss probe"):
         RegressionMonitor(practice[1], MIXED[3:], max_drop=5)
+    ten = [Probe("", f"The lamp is in room {i}.", "a prose", measure="loss") for i in range(9)] + MIXED[:1]
+    with pytest.raises(ValueError, match="live is 1, which leaves loss probes alone; raise live"):
+        RegressionMonitor(practice[1], ten, max_drop=5, live=1)
+
+
+def test_a_run_that_diverged_ends_even_without_texts(practice, data, tmp_path, capsys):
+    class Poison(TrainerCallback):
+        def on_step_end(self, args, state, control, model=None, **kwargs):
+            next(p for p in model.parameters() if p.requires_grad).data.fill_(float("nan"))
+
+    monitor = RegressionMonitor(practice[1], MIXED[:3], every=1)
+    trainer = trainer_of(practice, data, tmp_path, [Poison(), monitor])
+    trainer.train()
+    assert trainer.state.global_step == 1 and monitor.stopped == "the loss was nan at step 1: the run diverged"
+    assert "The weights of step 0 are back" not in capsys.readouterr().out, "without max_drop none are kept"
 
 
 def test_chat_needs_a_template(practice, data, tmp_path):

@@ -87,7 +87,7 @@ def test_the_models_own_answers_are_a_retention_set(practice):
     prompts = ["What is 2+2?", "What is the capital of France?", "How do you boil water?", "Where is the lamp?"]
     probes = self_probes(*practice, prompts)
     assert {p.prompt for p in probes} >= set(prompts[:3])
-    assert probes[0].answer == "4." and all(p.capability == "own answers" for p in probes)
+    assert probes[0].answer == "4." and all(p.capability == "own-answers" for p in probes)
     assert score_probes(*practice, probes).accuracy == 1.0, "before training, the model agrees with itself"
     with pytest.raises(DataError, match="None of the 1 prompts got a whole sentence"):
         self_probes(*practice, ["What is 2+2?"], max_new_tokens=1)

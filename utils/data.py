@@ -88,6 +88,8 @@ def _numbered(path: Path) -> list[tuple[str, dict]]:
             ) from error
         except RecursionError:
             raise DataError(f"{where}: nested too deeply to be read; write one flat object a line.") from None
+        except ValueError as error:  # a whole number of thousands of digits
+            raise DataError(f"{where}: {error}; write one object of texts a line.") from error
         if not isinstance(row, dict):
             raise DataError(f'{where}: a row is an object like {{"prompt": ...}}, not {type(row).__name__}.')
         rows.append((where, row))
@@ -101,8 +103,12 @@ def _check_text(row: dict, field: str, where: str, fields: Sequence[str]) -> Non
         raise DataError(f"{where}: the field {field!r} is missing; a row needs {', '.join(fields)}.")
     if not isinstance(row[field], str) or not row[field].strip():
         raise DataError(f"{where}: {field!r} is {row[field]!r}; it must be text that is not blank.")
+    _check_whole(row[field], field, where)
+
+
+def _check_whole(text: str, field: str, where: str) -> None:
     try:
-        row[field].encode()
+        text.encode()
     except UnicodeEncodeError as error:
         raise DataError(f"{where}: {field!r} holds half a character ({error.reason}); write it anew.") from error
 
@@ -114,7 +120,7 @@ def read_probes(path: str | Path, use: str = "probe") -> list[Probe]:
     """
     probes, seen = [], {}
     for where, row in _numbered(Path(path)):
-        probe, row_use = probe_of(row, where), row.get("use", "probe")
+        probe, row_use = probe_of(row, where), row.get("use") or "probe"
         if row_use not in USES:
             raise DataError(f"{where}: use is {row_use!r}; use one of {', '.join(USES)}.")
         question = probe.prompt or probe.answer
@@ -151,6 +157,8 @@ def probe_of(row: dict, where: str) -> Probe:
     if measure == "choice":
         if not isinstance(choices, (list, tuple)) or not all(isinstance(c, str) and c.strip() for c in choices):
             raise DataError(f"{where}: choices is {choices!r}; give a list of texts that are not blank.")
+        for choice in choices:
+            _check_whole(choice, "choices", where)
         choices = tuple(choice.strip() for choice in choices)
         if len(set(choices)) < 2 or len(set(choices)) < len(choices) or answer not in choices:
             raise DataError(
@@ -164,9 +172,12 @@ def probe_of(row: dict, where: str) -> Probe:
 def load_probes(source: str | Path | None = None, use: str = "probe") -> list[Probe]:
     """Probes of the practice model (no source), of real models ("general"), or from a file or folder of yours.
 
+    A folder of yours that is named "general" goes before the course's.
     Raises DataError when a file is faulty or when nothing is left to measure.
     """
-    folder = DATA / "repertoire" if source is None else DATA / "general" if source == "general" else Path(source)
+    folder = DATA / "repertoire" if source is None else Path(source)
+    if source == "general" and not folder.exists():
+        folder = DATA / "general"
     files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else [folder]
     probes, seen = [], {}
     for file in files:

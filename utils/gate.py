@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 try:
+    from jinja2 import TemplateNotFound
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -32,7 +33,8 @@ except ModuleNotFoundError as error:  # Python would exit with 1, which means so
     if __name__ != "__main__":
         raise
     print(
-        f"{error.name} is not installed in {sys.executable}; use the course's own Python, .venv/bin/python.",
+        f"{error.name} is not there for {sys.executable}; run `{sys.executable} -m pip install -r utils/gate-requirements.txt`, "
+        "or use the course's own Python, .venv/bin/python.",
         file=sys.stderr,
     )
     sys.exit(2)
@@ -65,6 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             if path is not None:
                 write(decision, path)
+        except TemplateNotFound as error:  # which is an OSError, too
+            print(f"utils/{error.name} is not there; copy it beside gate.py. {path} was not written.", file=sys.stderr)
+            return EXIT[UNSURE]
         except OSError as error:
             print(f"{path} cannot be written ({error.strerror or error}); nothing was left there.", file=sys.stderr)
             return EXIT[UNSURE]

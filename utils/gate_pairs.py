@@ -58,6 +58,7 @@ def _shown(row: Row) -> str:
 
 
 def pair_means(baseline: Measurement, candidate: Measurement) -> list[tuple[Mean, Mean]]:
+    """The means of tasks of which no single outcomes are known, by name. Raises MeasurementError where one lacks a task."""
     after = {mean.name: mean for mean in candidate.means}
     if odd := {mean.name for mean in baseline.means} ^ after.keys():
         raise MeasurementError(f"{min(odd)!r} is in one of the two results only; evaluate the same tasks for both.")

@@ -29,7 +29,7 @@ SYMBOL = {PASSED: "✓", REGRESSED: "✗", UNSURE: "?"}
 
 
 def write_json(decision: Decision, path: str | Path) -> Path:
-    """Everything that was decided and why, and every lost answer."""
+    """Everything that was decided and why, and every lost answer. Raises OSError when it cannot be written."""
     data = {
         "schema": SCHEMA,
         "verdict": decision.word,
@@ -48,7 +48,7 @@ def write_json(decision: Decision, path: str | Path) -> Path:
 def write_junit(decision: Decision, path: str | Path) -> Path:
     """One test case a line: a failure where it regressed, an error where nothing can be certified.
 
-    Informational lines always succeed; what was found stands in their output.
+    Informational lines always succeed; what was found stands in their output. Raises OSError when it cannot be written.
     """
     failed = [row for row in decision.comparisons if row.critical]
     # Without a single line the gate itself is the test, and it could not be run.
@@ -77,7 +77,10 @@ def write_junit(decision: Decision, path: str | Path) -> Path:
 
 
 def write_html(decision: Decision, path: str | Path) -> Path:
-    """One page that needs nothing else: figures inline, light and dark, readable on a phone and on paper."""
+    """One page that needs nothing else: figures inline, light and dark, readable on a phone and on paper.
+
+    Raises OSError when it cannot be written.
+    """
     return write_whole(path, html(decision))
 
 

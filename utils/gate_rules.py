@@ -164,9 +164,10 @@ def _decide(
         label = f"{name} (loss)" if unit == "nats" and (name, "points") in groups else name
         judged.append((_outcomes if unit == "points" else _losses)(label, critical, pairs, rules))
     judged += [_unpaired(before, after, rules.decides(before.name), rules) for before, after in means]
+    tests = sum(row.critical for row, _ in judged)
     corrected = iter(paired.holm([row.p for row, _ in judged if row.critical]))
     rows = [(replace(row, p=next(corrected)) if row.critical else row, objection) for row, objection in judged]
-    return [_word(row, objection, rules.alpha) for row, objection in rows]
+    return [_word(row, objection, rules.alpha, tests if row.critical else 1) for row, objection in rows]
 
 
 def _outcomes(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple[Comparison, str]:
@@ -216,8 +217,8 @@ def _nothing_to_lose(before: float, guessed: float, rules: Rules) -> str:
     )
 
 
-def _word(row: Comparison, objection: str, alpha: float) -> Comparison:
-    """The line with its verdict, and the sentence that explains it."""
+def _word(row: Comparison, objection: str, alpha: float, tests: int) -> Comparison:
+    """The line with its verdict, and the sentence that explains it. tests: how many lines share the chance of a false alarm."""
     points, allowed, real = row.unit == "points", f"{row.budget:g} are allowed", row.p <= alpha
     seen, most = (f"{x:.1f} points" if points else f"{x:.3f} nats a token" for x in (row.drop, row.high))
     if objection:
@@ -234,7 +235,7 @@ def _word(row: Comparison, objection: str, alpha: float) -> Comparison:
         left = f"A real loss, of {seen} as seen ({p_text(row.p)}), may be up to {most}; {allowed}"
     else:
         left = f"A loss of up to {most} cannot be ruled out; {allowed}"
-    needed = _needed(row, alpha)
+    needed = _needed(row, alpha, tests)
     more = (
         f"It takes at least about {needed} such probes to tell ({row.probes} asked)"
         if needed
@@ -243,12 +244,13 @@ def _word(row: Comparison, objection: str, alpha: float) -> Comparison:
     return replace(row, word=UNSURE, why=f"{left}. {more}.", needed=needed)
 
 
-def _needed(row: Comparison, alpha: float) -> int | None:
-    """About how many probes would settle a line that is open."""
+def _needed(row: Comparison, alpha: float, tests: int) -> int | None:
+    """About how many probes would settle a line that is open. To block it takes a p that is small enough even if it is the
+    smallest of all ``tests``, which Holm multiplies by their number."""
     if row.lost is None:
         return None
     if row.drop > row.budget:
-        return paired.probes_to_block(row.probes, row.lost, row.gained, alpha)
+        return paired.probes_to_block(row.probes, row.lost, row.gained, alpha / tests)
     return paired.probes_to_pass(row.probes, row.lost, row.gained, row.budget / 100, alpha)
 
 

@@ -274,7 +274,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise MeasurementError(f"{path} cannot be read ({error.strerror}); check the path.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a whole number of thousands of digits
         raise MeasurementError(f"{path} is not JSON ({str(error).splitlines()[0]}); measure again.") from error
 
 

@@ -51,7 +51,13 @@ def load_model(
     else:
         model, tokenizer, where = _from_hub(chosen, trust_remote_code)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = model.to(device).eval()
+    try:
+        model = model.to(device).eval()
+    except torch.cuda.OutOfMemoryError as error:
+        raise ModelUnavailable(
+            f"{chosen!r} takes {model.get_memory_footprint() / 1e9:.1f} GB as float32, more than the GPU has free; hide the GPU "
+            "(CUDA_VISIBLE_DEVICES=-1), or take a larger one."
+        ) from error
     if not quiet:
         print(f"{describe(model, chosen)} on {device}: {why or reason}, and {where}.")
     return model, tokenizer
@@ -113,7 +119,7 @@ def _from_folder(folder: Path, name: str, where: str, trust: bool = False):
     try:
         model = _weights(folder, name, **options)
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise _refused(name, error) or ModelUnavailable(
             f"{name!r} at {folder} is not a whole model ({_first_line(error)}); "
             "it needs config.json, weights as safetensors, and a tokenizer."
@@ -125,10 +131,11 @@ def _from_hub(name: str, trust: bool):
     try:
         model = _weights(name, name, trust_remote_code=trust)
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise _refused(name, error) or ModelUnavailable(
             f"{name!r} is neither a folder nor to be had from the Hugging Face hub or its cache ({_first_line(error)}); "
-            'check the spelling and the connection, give the path of a local copy, or use "practice", which needs neither.'
+            "check the spelling, the connection and, for a private model, HF_TOKEN; "
+            'or give the path of a local copy, or use "practice", which needs none of these.'
         ) from error
     return model, tokenizer, "it came from the Hugging Face hub or its local cache"
 
@@ -154,6 +161,8 @@ def _refused(name: str, error: Exception) -> ModelUnavailable | None:
             f"{name!r} comes with Python of its own, which is not run; use trust_remote_code (--trust-remote-code) if you "
             "have read it and trust it."
         )
+    if isinstance(error, ImportError):
+        return ModelUnavailable(f"{name!r} needs a package that is not here ({_first_line(error)}); install it.")
     return None
 
 
@@ -195,6 +204,9 @@ def _smollm2():
     # What was read is marked as quantized, and can be neither saved nor fully trained. The same weights in a plain
     # model can.
     config = copy.deepcopy(read.config)
+    config.name_or_path = (
+        cache.name
+    )  # an adapter notes it as its base; the package's folder could not be loaded by that name
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)

@@ -41,7 +41,8 @@ LOSSES = ("train_loss", "held_out_loss", "original_loss")
 
 @dataclass(frozen=True)
 class Baseline:
-    """What was measured at step 0: the checkpoint, the outcome of each probe, and the log-probabilities for the KL.
+    """What was measured at step 0: the checkpoint, the outcome of each probe in their order, and the log-probabilities for
+    the KL, [positions, vocabulary], on the CPU.
 
     asked: a fingerprint of the probes, of those on the curve, and of the texts. encoded: all these as tokens, which are the
     same in each run that starts from here.
@@ -55,7 +56,11 @@ class Baseline:
 
 
 class RegressionMonitor(TrainerCallback):
-    """Measures at step 0, every ``every`` steps, and at the end.
+    """Measures at step 0, every ``every`` optimizer steps, and at the end. A loss that is no number ends the run.
+
+    After each measurement, ``checkpoints`` has one more Checkpoint. ``before`` and ``after`` are the outcomes of all probes,
+    in their order; ``seconds_measuring`` is the time spent. With the trainer's own load_best_model_at_end, the last
+    checkpoint is of the weights that it loaded, whatever its step says.
 
     tokenizer: the model's. probes: questions of the original domain with their answers.
     train_texts, held_out_texts: the new task; original_texts: plain text of the original domain. Each may be left out,
@@ -103,6 +108,10 @@ class RegressionMonitor(TrainerCallback):
             raise ValueError(f"max_drop is {max_drop} points and every probe is a loss probe; add some with answers.")
         self.tokenizer, self.probes, self.chat = tokenizer, list(probes), chat
         self.live = self.probes if live is None else live_subset(self.probes, live)
+        if max_drop is not None and all(probe.measure == "loss" for probe in self.live):
+            raise ValueError(
+                f"max_drop is {max_drop} points and live is {live}, which leaves loss probes alone; raise live."
+            )
         self.texts = dict(zip(LOSSES, (train_texts, held_out_texts, original_texts), strict=True))
         for name, texts in self.texts.items():
             if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
@@ -275,10 +284,11 @@ class RegressionMonitor(TrainerCallback):
         if self.baseline is None:
             self.baseline = Baseline(checkpoint, scores.correct, now, self._asked(), self._encoded)
         self.seconds_measuring += time.perf_counter() - began
-        self._note(checkpoint, model, state, control)
+        measured = (*scores.loss, *(getattr(checkpoint, name) or 0.0 for name in LOSSES))
+        self._note(checkpoint, model, state, control, next((x for x in measured if not math.isfinite(x)), None))
 
-    def _note(self, checkpoint: Checkpoint, model, state, control) -> None:
-        """Add a checkpoint to the curve and to the trainer's log, and act on what it says."""
+    def _note(self, checkpoint: Checkpoint, model, state, control, broken: float | None = None) -> None:
+        """Add a checkpoint to the curve and to the trainer's log, and act on what it says. broken: a loss that is no number."""
         self.checkpoints.append(checkpoint)
         figures = _to_log(checkpoint)
         if self._trainer is None:
@@ -290,15 +300,15 @@ class RegressionMonitor(TrainerCallback):
         if len(self.checkpoints) == 1:
             marks = "".join({True: "1", False: "0", None: "-"}[right] for right in self.before)
             state.log_history[-1].update({"monitor/before": marks, "monitor/asked": self._asked()})
-        self._judge(checkpoint, model, control)
+        self._judge(checkpoint, model, control, broken)
         if self.on_checkpoint is not None:
             self.on_checkpoint(checkpoint)
 
     # --- The drop budget ----------------------------------------------------------------------------------
-    def _judge(self, checkpoint: Checkpoint, model, control) -> None:
+    def _judge(self, checkpoint: Checkpoint, model, control, broken: float | None) -> None:
         loss = checkpoint.held_out_loss
-        if loss is not None and not math.isfinite(loss):
-            self.stopped = self.stopped or f"the loss was {loss} at step {checkpoint.step}: the run diverged"
+        if broken is not None:
+            self.stopped = self.stopped or f"the loss was {broken} at step {checkpoint.step}: the run diverged"
             control.should_training_stop = True
         elif self.max_drop is not None and not self.stopped:
             drop = self._drop(checkpoint)

@@ -1,7 +1,7 @@
 """The statistics of "before and after": each figure here compares the same probes, measured twice.
 
-An outcome is lost (right before, wrong after), gained (the other way round) or unchanged. All tests and bounds are
-one-sided, because a gate asks one thing: did it get worse, and by how much at most?
+An outcome is lost (right before, wrong after), gained (the other way round) or unchanged. Bounds are one-sided, each at a
+level of its own, because a gate asks one thing: did it get worse, and by how much at most?
 """
 
 from __future__ import annotations
@@ -119,8 +119,10 @@ def fewest_texts(level: float) -> int:
     return max(2, math.ceil(math.log2(1 / level)))
 
 
-def unpaired(before: float, after: float, error_before: float, error_after: float, level: float):
-    """(drop, lower bound, upper bound, p) of two means with their standard errors, when no pairs are known (normal)."""
+def unpaired(
+    before: float, after: float, error_before: float, error_after: float, level: float
+) -> tuple[float, float, float, float]:
+    """(drop, lower bound, upper bound, p) of two shares, 0 to 1, with their standard errors, when no pairs are known (normal)."""
     drop, error = before - after, math.hypot(error_before, error_after)
     if error == 0:
         return drop, drop, drop, 0.0 if drop > 0 else 1.0

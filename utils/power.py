@@ -15,7 +15,8 @@ def power(probes: int, drop: float, gained: float = 0.0, level: float = LEVEL) -
     """The chance, 0 to 1, that ``compare`` says "regressed" when ``drop`` points are really lost.
 
     probes: how many. drop: points lost, net. gained: points that go from wrong to right meanwhile: such churn makes a
-    drop harder to see. Exact: the sum over every number of changed probes of the chance of it times the chance that
+    drop harder to see. It is ``compare``'s two-sided test, not the gate's, which is one-sided and corrected for several
+    capabilities. Exact: the sum over every number of changed probes of the chance of it times the chance that
     McNemar's exact test, two-sided, rejects at ``level``.
     Raises ValueError for settings out of range.
     """

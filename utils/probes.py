@@ -66,7 +66,7 @@ def self_probes(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
-    capability: str = "own answers",
+    capability: str = "own-answers",
     *,
     chat: bool = False,
     max_new_tokens: int = 24,
