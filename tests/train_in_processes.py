@@ -49,9 +49,9 @@ def main(folder: str, rows: str, max_drop: str) -> None:
         "world": arguments.world_size,
     }
     (Path(folder) / f"rank{os.environ.get('RANK', '0')}.json").write_text(json.dumps(seen))
-    if dist.is_initialized():  # a process that ends while the other still listens makes that one abort, now and then
-        dist.barrier()
-        dist.destroy_process_group()
+    if dist.is_initialized():
+        dist.barrier()  # both have written
+        os._exit(0)  # torch's own clearing up, of gloo and DDP together, now and then hangs or aborts: it is not under test
 
 
 if __name__ == "__main__":
