@@ -135,10 +135,10 @@ def readme_table(verdicts: dict[str, Verdict]) -> str:
 
 
 def _first(findings: Sequence[Finding]) -> str:
-    """One of some findings, and how many more there are: first what is decided, and what is in points."""
+    """One of some findings, and how many more there are: first a correlation, then what is decided, and what is in points."""
     if not findings:
         return "nothing"
-    first = min(findings, key=lambda f: (f.outcome in ("open", "not comparable"), f.unit != "points"))
+    first = min(findings, key=lambda f: (f.unit != "rho", f.outcome in ("open", "not comparable"), f.unit != "points"))
     more = f"; and {len(findings) - 1} more" if len(findings) > 1 else ""
     return in_words(first).removesuffix(": shown") + more
 
