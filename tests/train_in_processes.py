@@ -51,7 +51,8 @@ def main(folder: str, rows: str, max_drop: str) -> None:
     (Path(folder) / f"rank{os.environ.get('RANK', '0')}.json").write_text(json.dumps(seen))
     if dist.is_initialized():
         dist.barrier()  # both have written
-        os._exit(0)  # torch's own clearing up, of gloo and DDP together, now and then hangs or aborts: it is not under test
+        # torch's own clearing up, of gloo and DDP together, now and then hangs or aborts: it is not under test.
+        os._exit(0)
 
 
 if __name__ == "__main__":
