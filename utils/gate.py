@@ -33,8 +33,8 @@ except ModuleNotFoundError as error:  # Python would exit with 1, which means so
     if __name__ != "__main__":
         raise
     print(
-        f"{error.name} is not there for {sys.executable}; run `{sys.executable} -m pip install -r utils/gate-requirements.txt`, "
-        "or use the course's own Python, .venv/bin/python.",
+        f"{error.name} is not there for {sys.executable}: copy the file from the course if it is one of utils, else run "
+        f"`{sys.executable} -m pip install -r utils/gate-requirements.txt`, or use the course's own Python, .venv/bin/python.",
         file=sys.stderr,
     )
     sys.exit(2)
