@@ -9,10 +9,10 @@ figure of the course had used these seeds when this file was written; the lesson
 A run is ``finetune(config)``: customer-service dialogues, all probes asked before and after.
 
 **Measure.** *Lost*: points of retention lost, per cent of all probes that were right before and are wrong after, less those
-gained. *Learned*: per cent by which held-out new-task loss fell. *Excess*: points lost beyond what the plain learning-rate
-curve of the same method loses where it has learned just as much, by a straight line between its rates. A remedy that forgets
-less only because it learns less has an excess of zero. That curve bends upwards, so the straight line lies above it: what is
-spared at equal learning comes out too large where few rates lie close, by a few points in the steep part.
+gained. *Learned*: per cent by which the loss on all 24 held-out dialogues fell. *Excess*: points lost beyond what the plain
+learning-rate curve of the same method loses where it has learned just as much, by a straight line between its rates. A remedy
+that forgets less only because it learns less has an excess of zero. The curve bends upwards, so that a straight line lies above
+it: what is spared at equal learning comes out too large where few rates lie close, by a few points in the steep part.
 
 **Decision.** For each contrast: a 95 % interval (``statistics.py``) and a two-sided p, corrected by Holm's method over all
 contrasts of the same model that count. The interval is over seeds and probes where all probes are asked at the end, as for
