@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported: no run needs the hub
+os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore::FutureWarning"}  # in each worker, too
 
 from rich.console import Console  # noqa: E402
 from rich.table import Table as RichTable  # noqa: E402
