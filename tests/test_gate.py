@@ -1,6 +1,7 @@
 """The gate: what passes, what is blocked, what stays open; its reports; and what it does with bad input."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -300,6 +301,22 @@ def test_no_change_to_a_file_gets_past_the_checks_and_into_a_crash(tmp_path_fact
         decision = Decision(UNSURE, str(error))
     html(decision), write_json(decision, folder / "r.json"), write_junit(decision, folder / "r.xml")
     gate.show(decision)
+
+
+def test_an_axis_of_any_length_has_at_most_seven_marks():
+    from utils.gate_reports import _ticks
+
+    assert _ticks(-3.2, 16.1) == [0, 5, 10, 15] and _ticks(-0.012, 0.04) == [-0.01, 0, 0.01, 0.02, 0.03, 0.04]
+    for width in (1e-9, 0.3, 7, 3e5, 1e300):
+        assert 3 <= len(_ticks(-width, width)) <= 7
+    assert _ticks(-1e308, 1e308) == _ticks(0, math.inf) == []
+    before, after = texts("old", [1.0] * 9), texts("new", [1e200 + i for i in range(9)])
+    assert len(html(judge(before, after))) < 100_000
+
+
+def test_a_mean_that_is_no_share_is_refused():
+    with pytest.raises(MeasurementError, match="The score of 'arc' is 1e[+]300 ± 0.01; both must be from 0 to 1"):
+        Measurement("a", (), means=(Mean("arc", 1e300, 0.01, 99),))
 
 
 @pytest.mark.parametrize(

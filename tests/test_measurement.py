@@ -79,7 +79,7 @@ def test_whatever_else_is_in_the_file_is_one_sentence(tmp_path, data):
         (small(rows=[{**small()["rows"][0], "right": None}]), "says neither right nor wrong"),
         (small(rows=[{**small()["rows"][0], "measure": "vibes"}]), "measure is 'vibes'"),
         (small(rows=[{**small()["rows"][0], "said": 3}]), "must be text"),
-        (small(means=[{"name": "arc", "value": float("nan"), "error": 0.1}]), "it must be finite"),
+        (small(means=[{"name": "arc", "value": float("nan"), "error": 0.1}]), "both must be from 0 to 1"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_used_says_why(tmp_path, content, says):

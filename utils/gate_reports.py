@@ -7,6 +7,7 @@ forbids itself scripts and requests.
 from __future__ import annotations
 
 import json
+import math
 import re
 import warnings
 import xml.etree.ElementTree as ET
@@ -164,8 +165,10 @@ def _alt(row: Comparison) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers along an axis, at most seven of them."""
-    steps = (base * 10**power for power in range(-4, 3) for base in (1, 2, 5))
-    step = next((step for step in steps if (high - low) / step <= 6), 100)
-    first = -int(-low // step) if low >= 0 else -int(abs(low) // step)
-    return [round(k * step, 6) for k in range(first, int(high // step) + 1)]
+    """Round numbers along an axis, at most seven of them, however long it is; none on one without an end."""
+    width = high - low
+    if not math.isfinite(width) or width <= 0:
+        return []
+    power = 10.0 ** math.floor(math.log10(width / 6))
+    step = next(base * power for base in (1, 2, 5, 10, 20) if width / (base * power) <= 6)
+    return [float(f"{k * step:.6g}") for k in range(math.ceil(low / step), math.floor(high / step) + 1)]

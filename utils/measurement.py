@@ -120,8 +120,11 @@ class Measurement:
         if not _is_number(self.seconds):
             raise MeasurementError(f"It took {str(self.seconds)[:20]} seconds, which is no number; measure again.")
         for mean in self.means:
-            if not (_is_number(mean.value) and _is_number(mean.error) and isinstance(mean.name, str)):
-                raise MeasurementError(f"The score of {mean.name!r} is {mean.value} ± {mean.error}; it must be finite.")
+            numbers = all(_is_number(x) and 0 <= x <= 1 for x in (mean.value, mean.error))
+            if not numbers or not isinstance(mean.name, str):
+                raise MeasurementError(
+                    f"The score of {mean.name!r} is {str(mean.value)[:20]} ± {str(mean.error)[:20]}; both must be from 0 to 1."
+                )
 
     @classmethod
     def of(
