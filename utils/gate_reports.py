@@ -89,10 +89,11 @@ def preview(decision: Decision, height: int = 620) -> Any:
     """The page inside a notebook, in a frame of its own ``height`` pixels high: its styles stay its own, and nothing in it can run."""
     from IPython.display import HTML
 
+    words = "<p>The report, in a frame. A notebook that was not run on this machine leaves it out: run the cell.</p>"
     frame = f'style="width:100%;height:{height}px;border:1px solid #9995" title="The report of the gate"'
     with warnings.catch_warnings():  # "Consider using IPython.display.IFrame": which shows a file, not a page
         warnings.simplefilter("ignore")
-        return HTML(f'<iframe sandbox srcdoc="{escape(html(decision))}" {frame}></iframe>')
+        return HTML(f'{words}<iframe sandbox srcdoc="{escape(html(decision))}" {frame}></iframe>')
 
 
 def html(decision: Decision) -> str:
