@@ -12,6 +12,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+# The same examples each time, so that nobody's `make test` fails by luck. COURSE_FUZZ=1 looks for new ones.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("default" if os.environ.get("COURSE_FUZZ") else "same")
 
 
 @pytest.fixture(scope="session")

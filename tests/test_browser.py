@@ -181,7 +181,10 @@ def test_jupyterlab(browser, lesson, tmp_path):
         assert blank[0] == 0, f"{blank[0]} of {blank[1]} frames without a picture"
 
         go_dark(page)
-        assert "invert" in page.locator(FIGURE).evaluate("img => getComputedStyle(img).filter")
+        # Asked again and again: a picture that is just being replaced has no style.
+        page.wait_for_function(
+            f"getComputedStyle(document.querySelector({FIGURE!r})).filter.includes('invert')", timeout=20_000
+        )
         look(page, "lab-5-dark")
 
         # A restart leaves working controls after run-all.

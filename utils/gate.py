@@ -42,6 +42,7 @@ except ModuleNotFoundError as error:  # Python would exit with 1, which means so
 COLOUR = {PASSED: "green", REGRESSED: "red", UNSURE: "yellow"}
 COLUMNS = ("capability", "baseline", "candidate", "lost / gained", "drop (bounds)", "p", "verdict", "why")
 SHOWN = 5  # lost answers in the terminal
+MARKS = ('"verdict"', "<testsuites", "<!doctype html")  # of a JSON, a JUnit and an HTML report
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,9 +60,15 @@ def main(arguments: list[str] | None = None) -> int:
         decision = Decision(UNSURE, str(error))
     show(decision)
     inputs = [path for path in (asked.baseline, asked.candidate) if os.path.exists(path)]
-    for path in filter(None, (asked.json, asked.junit, asked.html)):
-        if os.path.exists(path) and any(os.path.samefile(path, one) for one in inputs):
-            print(f"{path} is a measurement, and would be overwritten; give the report another name.", file=sys.stderr)
+    reports = {
+        path: mark for path, mark in zip((asked.json, asked.junit, asked.html), MARKS, strict=True) if path is not None
+    }
+    if len(reports) < sum(path is not None for path in (asked.json, asked.junit, asked.html)):
+        print("Two reports have one name; give each its own.", file=sys.stderr)
+        return EXIT[UNSURE]
+    for path, mark in reports.items():
+        if why := _protected(path, mark, inputs):
+            print(why, file=sys.stderr)
             return EXIT[UNSURE]
     for write, path in ((write_json, asked.json), (write_junit, asked.junit), (write_html, asked.html)):
         try:
@@ -74,6 +81,23 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{path} cannot be written ({error.strerror or error}); nothing was left there.", file=sys.stderr)
             return EXIT[UNSURE]
     return decision.exit_code
+
+
+def _protected(path: str, mark: str, inputs: Sequence[str]) -> str:
+    """Why a report must not be written there; "" if it may. mark: what an earlier report of its kind has near its beginning."""
+    if not path.strip():
+        return "A report has an empty name; give it one, or leave the option out."
+    if not os.path.isfile(path):
+        return ""
+    if any(os.path.samefile(path, one) for one in inputs):
+        return f"{path} is a measurement, and would be overwritten; give the report another name."
+    with open(path, encoding="utf-8", errors="replace") as file:
+        beginning = file.read(500)
+    return (
+        ""
+        if not beginning or mark in beginning
+        else f"{path} is there and no earlier report; give the report another name."
+    )
 
 
 def compare_files(baseline: str | Path, candidate: str | Path, metric: str | None = None, **rules) -> Decision:

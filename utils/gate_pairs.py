@@ -33,7 +33,8 @@ def pair(baseline: Measurement, candidate: Measurement) -> list[Pair]:
         ours, theirs = baseline.settings.get(name), candidate.settings.get(name)
         if ours != theirs:
             raise MeasurementError(
-                f"{name} is {ours or 'absent'} in the baseline and {theirs or 'absent'} in the candidate; measure both alike."
+                f"{_line(name)} is {_line(ours) or 'absent'} in the baseline and {_line(theirs) or 'absent'} in the candidate; "
+                "measure both alike."
             )
     before, after = baseline.keyed(), candidate.keyed()
     absent = [
@@ -55,6 +56,11 @@ def pair(baseline: Measurement, candidate: Measurement) -> list[Pair]:
 def _shown(row: Row) -> str:
     text = row.prompt or row.answer
     return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _line(text: str | None) -> str:
+    """On one line, and not too long: these words come from a file."""
+    return " ".join((text or "").split())[:80]
 
 
 def pair_means(baseline: Measurement, candidate: Measurement) -> list[tuple[Mean, Mean]]:

@@ -122,14 +122,18 @@ def in_words(finding: Finding) -> str:
 
 
 def readme_table(verdicts: dict[str, Verdict]) -> str:
-    """The table of verdicts as Markdown: for each claim a finding that speaks for it, and the clearest against."""
+    """The table of verdicts as Markdown: for each claim a finding that speaks for it, and the clearest against.
+
+    Both are of the practice models; SmolLM2's are counted in a column of their own.
+    """
     rows = ["| | claim | verdict | as claimed | otherwise | on SmolLM2 |", "|---|---|---|---|---|---|"]
     for claim in CLAIMS:
         found = verdicts[claim.key]
         met, unmet = found.met(claim)
         shown, asked = (sum(f.model == "smollm2" for f in findings) for findings in (met, met + unmet))
         smollm2 = f"{shown} of {asked} as claimed" if asked else ""
-        cells = (claim.number, claim.title, f"**{found.word}**", _first(met), _first(unmet), smollm2)
+        own = ([f for f in findings if f.model != "smollm2"] for findings in (met, unmet))
+        cells = (claim.number, claim.title, f"**{found.word}**", *map(_first, own), smollm2)
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
