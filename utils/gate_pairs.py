@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from utils.measurement import Mean, Measurement, MeasurementError, Row
 
@@ -58,9 +59,9 @@ def _shown(row: Row) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
-def _line(text: str | None) -> str:
-    """On one line, and not too long: these words come from a file."""
-    return " ".join((text or "").split())[:80]
+def _line(value: Any) -> str:
+    """On one line, and not too long: it comes from a file."""
+    return "" if value is None else " ".join(str(value).split())[:80]
 
 
 def pair_means(baseline: Measurement, candidate: Measurement) -> list[tuple[Mean, Mean]]:
