@@ -25,7 +25,7 @@ try:
     from rich.table import Table
 
     from utils.data import DataError, load_probes
-    from utils.gate_reports import clean
+    from utils.gate_reports import clean, print_what_can_be
     from utils.measurement import Measurement, MeasurementError, measure
 except ModuleNotFoundError as error:  # Python would exit with 1, which means something else here
     if __name__ != "__main__":
@@ -46,9 +46,7 @@ UNABLE = 2
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit code is returned."""
     asked = _parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a console that cannot show a sign is no reason to fail
+    print_what_can_be()
     for name in ("model", "probes", "out", "adapter"):
         if getattr(asked, name) is not None and not getattr(asked, name).strip():
             return _refuse(f"--{name} is empty; give a name, or leave out what is not needed.")

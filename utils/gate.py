@@ -25,7 +25,7 @@ try:
     from rich.table import Table
 
     from utils.data import DataError
-    from utils.gate_reports import SYMBOL, clean, write_html, write_json, write_junit
+    from utils.gate_reports import SYMBOL, clean, print_what_can_be, write_html, write_json, write_junit
     from utils.gate_rules import EXIT, PASSED, REGRESSED, UNSURE, Comparison, Decision, Rules, judge, p_text
     from utils.lm_eval_results import read_measurement
     from utils.measurement import MeasurementError
@@ -48,9 +48,7 @@ MARKS = ('"verdict"', "<testsuites", "<!doctype html")  # of a JSON, a JUnit and
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit code is returned."""
     asked = _parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a console that cannot show a sign is no reason to fail
+    print_what_can_be()
     try:
         decision = compare_files(
             asked.baseline, asked.candidate, asked.metric, max_drop=asked.max_drop, max_loss_rise=asked.max_loss_rise,

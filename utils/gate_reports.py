@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
@@ -109,6 +110,13 @@ def html(decision: Decision) -> str:
         sides=[("Baseline", decision.baseline), ("Candidate", decision.candidate)],
     )  # fmt: skip
     return CONTROL.sub("�", page)
+
+
+def print_what_can_be() -> None:
+    """From here on a console that cannot show a sign shows another one: that is no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 def clean(text: str) -> str:
