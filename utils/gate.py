@@ -42,7 +42,8 @@ except ModuleNotFoundError as error:  # Python would exit with 1, which means so
 COLOUR = {PASSED: "green", REGRESSED: "red", UNSURE: "yellow"}
 COLUMNS = ("capability", "baseline", "candidate", "lost / gained", "drop (bounds)", "p", "verdict", "why")
 SHOWN = 5  # lost answers in the terminal
-MARKS = ('"verdict"', "<testsuites", "<!doctype html")  # of a JSON, a JUnit and an HTML report
+# What writes each kind of report, and what an earlier one has near its beginning.
+JSON, JUNIT, HTML = (write_json, '"verdict"'), (write_junit, "<testsuites"), (write_html, "<!doctype html")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,20 +59,18 @@ def main(arguments: list[str] | None = None) -> int:
         decision = Decision(UNSURE, str(error))
     show(decision)
     inputs = [path for path in (asked.baseline, asked.candidate) if os.path.exists(path)]
-    reports = {
-        path: mark for path, mark in zip((asked.json, asked.junit, asked.html), MARKS, strict=True) if path is not None
-    }
-    if len(reports) < sum(path is not None for path in (asked.json, asked.junit, asked.html)):
+    wanted = ((asked.json, *JSON), (asked.junit, *JUNIT), (asked.html, *HTML))
+    reports = [(path, write, mark) for path, write, mark in wanted if path is not None]
+    if len({path for path, _, _ in reports}) < len(reports):
         print("Two reports have one name; give each its own.", file=sys.stderr)
         return EXIT[UNSURE]
-    for path, mark in reports.items():
+    for path, _, mark in reports:
         if why := _protected(path, mark, inputs):
             print(why, file=sys.stderr)
             return EXIT[UNSURE]
-    for write, path in ((write_json, asked.json), (write_junit, asked.junit), (write_html, asked.html)):
+    for path, write, _ in reports:
         try:
-            if path is not None:
-                write(decision, path)
+            write(decision, path)
         except TemplateNotFound as error:  # which is an OSError, too
             print(f"utils/{error.name} is not there; copy it beside gate.py. {path} was not written.", file=sys.stderr)
             return EXIT[UNSURE]
