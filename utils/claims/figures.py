@@ -15,10 +15,10 @@ from utils.claims import experiments as x
 from utils.claims.experiments import MATTERS, Claim, Contrast
 from utils.claims.statistics import Finding
 from utils.claims.verdicts import Verdict, in_words
-from utils.config import FineTuneConfig
-from utils.plots import COLOURS, INK, MARKERS, QUIET, STYLES, style_axes
-from utils.results import by_setting
-from utils.sweep import Point
+from utils.figures.plots import COLOURS, INK, MARKERS, QUIET, STYLES, style_axes
+from utils.training.config import FineTuneConfig
+from utils.training.results import by_setting
+from utils.training.sweep import Point
 
 OUTCOMES = {
     "shown": (COLOURS[0], "o"),

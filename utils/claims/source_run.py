@@ -7,7 +7,7 @@ from pathlib import Path
 
 from utils.claims.runs import FOLDER
 
-FILE = FOLDER / "source-run.json"  # written by data/measure_source_run.py
+FILE = FOLDER / "source-run.json"  # written by data/build/measure_source_run.py
 
 
 def source_run(file: Path = FILE) -> str:
@@ -23,4 +23,4 @@ def source_run(file: Path = FILE) -> str:
             f"{found['of_which_libraries_gb']:.1f} GB."
         )
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file} is no such measurement ({error!r}); run data/measure_source_run.py.") from error
+        raise ValueError(f"{file} is no such measurement ({error!r}); run data/build/measure_source_run.py.") from error

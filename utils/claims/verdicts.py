@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from capability_guard.files import write_whole
+from capability_guard.statistics import holm
 from utils.claims.experiments import CLAIMS, Claim
 from utils.claims.runs import FOLDER
-from utils.claims.statistics import Finding, Table, interval, outcome, verdict
-from utils.paired import holm
-from utils.results import write_whole
-from utils.sweep import Point
+from utils.claims.samples import Table
+from utils.claims.statistics import Finding, interval, outcome, verdict
+from utils.training.sweep import Point
 
 FILE = FOLDER / "verdicts.json"
 BEGIN, END = "<!-- verdicts: written by `make claims` -->", "<!-- end of verdicts -->"

@@ -1,0 +1,133 @@
+"""Options that several commands share, and what is done with them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from capability_guard.gate import Decision
+
+# What an earlier report of each kind has near its beginning: only that may be overwritten.
+MARKS = {"json": '"verdict"', "junit": "<testsuites", "html": "<!doctype html", "markdown": "<!-- capability-guard -->"}
+
+
+def refuse(why: object, code: int = 2) -> int:
+    """Say one sentence on stderr; the exit code."""
+    print(why, file=sys.stderr)
+    return code
+
+
+def blank(asked: argparse.Namespace, names: Sequence[str]) -> str:
+    """What is wrong where an option was given as an empty text, as by a variable that is not set; "" if nothing is."""
+    for name in names:
+        value = getattr(asked, name)
+        if value is not None and not str(value).strip():
+            return f"--{name} is empty; give a name, or leave out what is not needed."
+    return ""
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """How a model is loaded and asked."""
+    parser.add_argument("--chat", action="store_true", help="ask through the tokenizer's chat template")
+    parser.add_argument("--same-base", action="store_true", help="the adapter's base model has another name here")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run Python that comes with the model")
+
+
+def add_rule_options(parser: argparse.ArgumentParser) -> None:
+    """What counts as a loss, and in what."""
+    parser.add_argument("--max-drop", type=float, default=5.0, metavar="POINTS",
+                        help="points that a capability may lose (default: %(default)g)")  # fmt: skip
+    parser.add_argument("--max-loss-rise", type=float, default=0.05, metavar="NATS",
+                        help="by how much the loss of a text may rise, nats a token (default: %(default)g)")  # fmt: skip
+    parser.add_argument("--critical", nargs="+", action="extend", default=[], metavar="NAME",
+                        help="capabilities that decide; without this, all that are not informational")  # fmt: skip
+    parser.add_argument("--informational", nargs="+", action="extend", default=[], metavar="NAME",
+                        help="capabilities that are shown and decide nothing")  # fmt: skip
+    parser.add_argument("--alpha", type=float, default=0.05,
+                        help="chance of a false alarm, and of a false pass (default: %(default)g)")  # fmt: skip
+
+
+def rules_of(asked: argparse.Namespace) -> dict[str, Any]:
+    """The rules that were asked for, as ``judge`` takes them."""
+    return {name: getattr(asked, name) for name in ("max_drop", "max_loss_rise", "critical", "informational", "alpha")}
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    """Where the decision is written, besides the terminal."""
+    parser.add_argument("--json", metavar="FILE", help="write the decision as JSON")
+    parser.add_argument("--junit", metavar="FILE", help="write it as JUnit XML, one test case a capability")
+    parser.add_argument("--html", metavar="FILE", help="write it as one page to read")
+    parser.add_argument("--markdown", metavar="FILE", help="write it as Markdown, for a pull request or a job summary")
+
+
+def report(decision: Decision, asked: argparse.Namespace, inputs: Sequence[str | Path]) -> int:
+    """Print the decision and write each report that was asked for; the exit code. inputs: files that must stay as they are."""
+    from capability_guard.gate.markdown import write_markdown
+    from capability_guard.gate.reports import write_html, write_json, write_junit
+    from capability_guard.gate.rule import EXIT, UNSURE
+    from capability_guard.gate.terminal import show
+
+    show(decision)
+    writers = {"json": write_json, "junit": write_junit, "html": write_html, "markdown": write_markdown}
+    wanted = {kind: getattr(asked, kind) for kind in writers if getattr(asked, kind) is not None}
+    if len(set(wanted.values())) < len(wanted):
+        return refuse("Two reports have one name; give each its own.", EXIT[UNSURE])
+    for kind, path in wanted.items():
+        if why := _protected(path, MARKS[kind], [one for one in inputs if os.path.exists(one)]):
+            return refuse(why, EXIT[UNSURE])
+    for kind, path in wanted.items():
+        try:
+            writers[kind](decision, path)
+        except OSError as error:
+            return refuse(
+                f"{path} cannot be written ({error.strerror or error}); nothing was left there.", EXIT[UNSURE]
+            )
+    return decision.exit_code
+
+
+def _protected(path: str, mark: str, inputs: Sequence[str | Path]) -> str:
+    """Why a report must not be written there; "" if it may. mark: what an earlier report of its kind has near its beginning."""
+    if not path.strip():
+        return "A report has an empty name; give it one, or leave the option out."
+    if not os.path.isfile(path):
+        return ""
+    if any(os.path.samefile(path, one) for one in inputs):
+        return f"{path} is a measurement, and would be overwritten; give the report another name."
+    with open(path, encoding="utf-8", errors="replace") as file:
+        beginning = file.read(500)
+    there = beginning and mark not in beginning
+    return f"{path} is there and no earlier report; give the report another name." if there else ""
+
+
+def check_writable(out: str, probes: str) -> None:
+    """Raises MeasurementError now, and not after minutes of measuring, when the output cannot be written."""
+    from capability_guard.measurement import MeasurementError
+
+    path = Path(out)
+    if path.is_dir():
+        raise MeasurementError(f"{out} is a folder; give the name of a file to write.")
+    if path.exists() and os.path.exists(probes) and path.samefile(probes):
+        raise MeasurementError(f"{out} holds the probes, and would be overwritten; give another name.")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise MeasurementError(f"{out} cannot be written, since {folder} cannot; choose another place.")
+
+
+def quiet_libraries() -> None:
+    """Hints to who writes the loading code are not for who waits for a verdict."""
+    import logging
+    import warnings
+
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each retry of a hub that is not reachable

@@ -1,0 +1,24 @@
+"""The gate: did the candidate get worse than the baseline?
+
+``rule`` has the rule, ``pairs`` what belongs together, ``reports`` and ``markdown`` the decision as files, ``terminal`` as a table.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from capability_guard.formats import read_measurement
+from capability_guard.gate.reports import preview, write_html
+from capability_guard.gate.rule import Comparison, Decision, Rules, judge
+from capability_guard.measurement import MeasurementError
+
+
+def compare_files(baseline: str | Path, candidate: str | Path, metric: str | None = None, **rules) -> Decision:
+    """Read two files and judge them; ``rules`` are those of ``judge``. Raises MeasurementError or DataError."""
+    if os.path.exists(baseline) and os.path.exists(candidate) and os.path.samefile(baseline, candidate):
+        raise MeasurementError(f"{baseline} is the baseline and the candidate; a file always passes against itself.")
+    return judge(read_measurement(baseline, metric), read_measurement(candidate, metric), **rules)
+
+
+__all__ = ["Comparison", "Decision", "Rules", "compare_files", "judge", "preview", "write_html"]

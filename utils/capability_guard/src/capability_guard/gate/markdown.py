@@ -1,0 +1,62 @@
+"""A decision of the gate as Markdown, for a pull request or a job's summary: the verdict, one table, the worst answers folded."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from pathlib import Path
+
+from capability_guard.files import write_whole
+from capability_guard.gate.reports import SYMBOL, clean
+from capability_guard.gate.rule import PASSED, Decision
+from capability_guard.gate.terminal import COLUMNS, cells
+
+SHOWN = 10  # lost answers: a summary is read on a phone, and the page has the rest
+MARK = "<!-- capability-guard -->"  # by which a bot finds its own comment again
+
+
+def write_markdown(decision: Decision, path: str | Path) -> Path:
+    """Write ``markdown(decision)``, whole or not at all. Raises OSError when it cannot be written."""
+    return write_whole(path, markdown(decision))
+
+
+def markdown(decision: Decision) -> str:
+    """The decision as GitHub and GitLab render it. What a model said is shown as text, whatever signs are in it."""
+    parts = [MARK, f"## {SYMBOL[decision.word]} {decision.word.capitalize()}", _text(decision.why)]
+    if decision.comparisons:
+        parts += [f"{_code(decision.baseline.name)} against {_code(decision.candidate.name)}", _table(decision)]
+    if open_rows := [row for row in decision.comparisons if row.word != PASSED]:
+        parts.append("\n".join(f"- **{_text(row.name)}**: {_text(row.why)}" for row in open_rows))
+    if decision.lost:
+        parts.append(_folded(decision))
+    if decision.notes:
+        parts.append("\n".join(f"> {_text(note)}  " for note in decision.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(decision: Decision) -> str:
+    lines = ["| " + " | ".join(COLUMNS[:-1]) + " |", "|---" * len(COLUMNS[:-1]) + "|"]
+    for row in decision.comparisons:
+        *values, word, _ = cells(row)
+        lines.append("| " + " | ".join(_text(value) for value in (*values, f"{SYMBOL[row.word]} {word}")) + " |")
+    return "\n".join(lines)
+
+
+def _folded(decision: Decision) -> str:
+    shown = decision.lost[:SHOWN]
+    head = f"Answers that were lost: the worst {len(shown)} of {len(decision.lost)}"
+    rows = [f"| {_text(x.prompt)} | {_text(x.before)} | {_text(x.after)} |" for x in shown]
+    table = "\n".join(["| probe | baseline | candidate |", "|---|---|---|", *rows])
+    return f"<details>\n<summary>{head}</summary>\n\n{table}\n\n</details>"
+
+
+def _text(value: str) -> str:
+    """Plain text inside Markdown: on one line, not too long, and no sign of it means anything."""
+    line = " ".join(clean(value).split())
+    line = line if len(line) <= 300 else line[:297] + "..."
+    line = re.sub(r"([\\`*_{}\[\]#|~!@])", r"\\\1", escape(line, quote=False))
+    return re.sub(r"://", ":\u200b//", line)  # a model may say an address: it is not made a link
+
+
+def _code(name: str) -> str:
+    return f"`{' '.join(clean(name).split()).replace('`', chr(39))[:120]}`"

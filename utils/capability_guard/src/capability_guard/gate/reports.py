@@ -1,0 +1,183 @@
+"""A decision of the gate as files: JSON for programs, JUnit XML for what shows tests, one HTML page for people.
+
+What a model says is text from outside. It is escaped in all three, control characters are taken out, and the page
+forbids itself scripts and requests.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import warnings
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from capability_guard.files import write_whole
+from capability_guard.gate.rule import PASSED, REGRESSED, TOGETHER, UNSURE, Comparison, Decision, p_text
+from capability_guard.measurement import Measurement
+
+SCHEMA = 1
+SHOWN = 30  # lost answers on the page; the JSON has all of them
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # XML allows none of these
+SYMBOL = {PASSED: "✓", REGRESSED: "✗", UNSURE: "?"}
+
+
+def write_json(decision: Decision, path: str | Path) -> Path:
+    """Everything that was decided and why, and every lost answer. Raises OSError when it cannot be written."""
+    data = {
+        "schema": SCHEMA,
+        "verdict": decision.word,
+        "exit_code": decision.exit_code,
+        "why": decision.why,
+        "rules": asdict(decision.rules),
+        "comparisons": [asdict(row) for row in decision.comparisons],
+        "lost": [asdict(lost) for lost in decision.lost],
+        "notes": decision.notes,
+        "baseline": _about(decision.baseline),
+        "candidate": _about(decision.candidate),
+    }
+    return write_whole(path, json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def write_junit(decision: Decision, path: str | Path) -> Path:
+    """One test case a line: a failure where it regressed, an error where nothing can be certified.
+
+    Informational lines always succeed; what was found stands in their output. Raises OSError when it cannot be written.
+    """
+    failed = [row for row in decision.comparisons if row.critical]
+    # Without a single line the gate itself is the test, and it could not be run.
+    alone = [] if decision.comparisons else [("gate", decision.word, decision.why)]
+    cases = [(row.name, row.word if row.critical else PASSED, f"{row.word}: {row.why}") for row in decision.comparisons]
+    suite = ET.Element(
+        "testsuite",
+        name="capability regression gate",
+        tests=str(len(cases) + len(alone)),
+        failures=str(sum(row.word == REGRESSED for row in failed)),
+        errors=str(sum(row.word == UNSURE for row in failed) + len(alone)),
+        skipped="0",
+        time=f"{sum(m.seconds for m in (decision.baseline, decision.candidate) if m is not None):.2f}",
+    )
+    for name, word, why in (*cases, *alone):
+        case = ET.SubElement(suite, "testcase", classname="gate", name=clean(name), time="0")
+        if word == PASSED:
+            ET.SubElement(case, "system-out").text = clean(why)
+        else:
+            kind = "failure" if word == REGRESSED else "error"
+            ET.SubElement(case, kind, message=clean(why), type=word).text = clean(_answers(decision, name))
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    return write_whole(path, '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n")
+
+
+def write_html(decision: Decision, path: str | Path) -> Path:
+    """One page that needs nothing else: figures inline, light and dark, readable on a phone and on paper.
+
+    Raises OSError when it cannot be written.
+    """
+    return write_whole(path, html(decision))
+
+
+def preview(decision: Decision, height: int = 620) -> Any:
+    """The page inside a notebook, in a frame of its own ``height`` pixels high: its styles stay its own, and nothing in it can run."""
+    from IPython.display import HTML
+
+    words = "<p>The report, in a frame. A notebook that was not run on this machine leaves it out: run the cell.</p>"
+    frame = f'style="width:100%;height:{height}px;border:1px solid #9995" title="The report of the gate"'
+    with warnings.catch_warnings():  # "Consider using IPython.display.IFrame": which shows a file, not a page
+        warnings.simplefilter("ignore")
+        return HTML(f'{words}<iframe sandbox srcdoc="{escape(html(decision))}" {frame}></iframe>')
+
+
+def html(decision: Decision) -> str:
+    """The page as text."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["clean"] = clean
+    page = environment.get_template("report.html").render(
+        decision=decision, symbol=SYMBOL, figures=list(_figures(decision.comparisons)), together=TOGETHER, p_text=p_text,
+        lost=decision.lost[:SHOWN], more=max(0, len(decision.lost) - SHOWN),
+        sides=[("Baseline", decision.baseline), ("Candidate", decision.candidate)],
+    )  # fmt: skip
+    return CONTROL.sub("�", page)
+
+
+def print_what_can_be() -> None:
+    """From here on a console that cannot show a sign shows another one: that is no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def clean(text: str) -> str:
+    """Text without the characters that XML and HTML forbid, each shown as what it is: something unprintable."""
+    return CONTROL.sub("�", str(text))
+
+
+def _about(measurement: Measurement | None) -> dict[str, Any] | None:
+    if measurement is None:
+        return None
+    about = asdict(measurement)
+    return {"fingerprint": measurement.fingerprint, "probes": len(about.pop("rows")), **about}
+
+
+def _answers(decision: Decision, name: str) -> str:
+    """The worst answers of one line, for who reads the test's log."""
+    lost = [lost for lost in decision.lost if name in (lost.capability, TOGETHER)][:10]
+    return "\n".join(f"{x.prompt}\n  baseline: {x.before}\n  candidate: {x.after}" for x in lost)
+
+
+def _said(row: Comparison) -> str:
+    points, up = row.unit == "points", row.drop >= 0
+    size = f"{abs(row.drop):.1f}" if points else f"{abs(row.drop):.3f}"
+    if not float(size):
+        return "no change"
+    return f"{size} points {'lost' if up else 'gained'}" if points else f"{size} nats {'higher' if up else 'lower'}"
+
+
+def _figures(rows: Iterable[Comparison]) -> Iterable[dict[str, Any]]:
+    """What the page draws: one figure for drops in points, one for rises in nats. All positions are per cent of its width."""
+    for unit, what in (("points", "Drop, in points of 100 probes"), ("nats", "Rise of the loss, in nats a token")):
+        chosen = [row for row in rows if row.unit == unit]
+        if not chosen:
+            continue
+        bounds = [x for row in chosen for x in (row.low, row.high, 0.0, row.budget * 1.5)]
+        low, high = min(bounds), max(bounds)
+        pad = 0.04 * (high - low)
+        left, width = low - pad, (high - low) + 2 * pad
+
+        def place(value: float, left: float = left, width: float = width) -> float:
+            return round(100 * (value - left) / width, 2)
+
+        lines = [
+            {"row": row, "low": place(row.low), "high": place(row.high), "at": place(row.drop), "budget": place(row.budget),
+             "zero": place(0), "said": _said(row), "alt": _alt(row)}
+            for row in chosen
+        ]  # fmt: skip
+        yield {"what": what, "unit": unit, "lines": lines, "ticks": [(t, place(t)) for t in _ticks(left, left + width)]}
+
+
+def _alt(row: Comparison) -> str:
+    digits, what = (1, "points") if row.unit == "points" else (3, "nats a token")
+    low, drop, high = (f"{x:.{digits}f}" for x in (row.low, row.drop, row.high))
+    return f"{row.name}: {drop} {what} lost, between {low} and {high}; {row.budget:g} allowed: {row.word}."
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers along an axis, at most seven of them, however long it is; none on one without an end."""
+    width = high - low
+    if not math.isfinite(width) or width <= 0:
+        return []
+    power = 10.0 ** math.floor(math.log10(width / 6))
+    step = next(base * power for base in (1, 2, 5, 10, 20) if width / (base * power) <= 6)
+    return [float(f"{k * step:.6g}") for k in range(math.ceil(low / step), math.floor(high / step) + 1)]

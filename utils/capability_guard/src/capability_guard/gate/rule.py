@@ -1,0 +1,272 @@
+"""The rule by which two measurements pass, regress, or leave it open. Nothing here prints or writes.
+
+For each critical capability, and for all of them together:
+
+    regressed       a loss beyond chance (p, corrected for several, is at most alpha), and the drop that was seen is
+                    larger than the budget
+    passed          the upper bound of the drop is within the budget, even if some of it is a real loss
+    cannot certify  everything between: too few probes to tell, and it says how many would do
+
+The gate makes two kinds of error, and each has a chance of at most alpha. A false alarm: nothing was lost anywhere, and
+some row is called regressed. Any row can raise it, so the p-values are corrected for there being several (Holm). A false
+pass: some row lost more than its budget, and the gate passes. For that this very row must pass, along with all others,
+so bounds at alpha need no correction (intersection-union test, Berger 1982, doi 10.1080/00401706.1982.10487790).
+Informational capabilities are shown, and decide nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from capability_guard import statistics as paired
+from capability_guard.gate.pairs import Lost, Pair, notes, pair, pair_means, worst
+from capability_guard.measurement import Mean, Measurement, MeasurementError
+
+PASSED, REGRESSED, UNSURE = "passed", "regressed", "cannot certify"
+EXIT = {PASSED: 0, REGRESSED: 1, UNSURE: 2}
+TOGETHER = "all critical together"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """max_drop: points (per cent of the probes) that a capability may lose. max_loss_rise: nats per token that the loss
+    of a text may rise by. critical, informational: names of capabilities; whatever neither names is critical, unless
+    ``critical`` names some. alpha: the chance of a false alarm, and of a false pass. Raises MeasurementError.
+    """
+
+    max_drop: float = 5.0
+    max_loss_rise: float = 0.05
+    critical: tuple[str, ...] = ()
+    informational: tuple[str, ...] = ()
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name, most in (("max_drop", 100), ("max_loss_rise", math.inf), ("alpha", 0.5)):
+            value = getattr(self, name)
+            if not 0 < value < most:
+                raise MeasurementError(
+                    f"{name} is {value:g}; give a number above 0 and below {most:g}: 0 cannot be certified."
+                )
+        if both := set(self.critical) & set(self.informational):
+            raise MeasurementError(f"{min(both)!r} is named critical and informational; choose one.")
+
+    def decides(self, capability: str) -> bool:
+        """Whether a capability is critical."""
+        return capability in self.critical if self.critical else capability not in self.informational
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One line of the gate. unit "points": before, after and drop are per cent of the probes; "nats": mean loss, and
+    drop is its rise. low, high: bounds of the drop. p: for a loss, corrected where the line decides.
+
+    lost, gained: probes that changed, None where only means are known. needed: about how many probes would settle it.
+    """
+
+    name: str
+    critical: bool
+    unit: str
+    probes: int | None
+    before: float
+    after: float
+    drop: float
+    low: float
+    high: float
+    p: float
+    budget: float
+    lost: int | None = None
+    gained: int | None = None
+    needed: int | None = None
+    word: str = UNSURE
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The gate's verdict: ``word`` for people, ``exit_code`` for machines, and all that it rests on."""
+
+    word: str
+    why: str
+    rules: Rules = field(default_factory=Rules)
+    comparisons: tuple[Comparison, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    notes: tuple[str, ...] = ()
+    baseline: Measurement | None = None
+    candidate: Measurement | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 passed, 1 regressed, 2 cannot certify."""
+        return EXIT[self.word]
+
+    def __str__(self) -> str:
+        return f"{self.word.upper()}: {self.why}"
+
+
+def judge(
+    baseline: Measurement,
+    candidate: Measurement,
+    *,
+    max_drop: float = 5.0,
+    max_loss_rise: float = 0.05,
+    critical: Sequence[str] = (),
+    informational: Sequence[str] = (),
+    alpha: float = 0.05,
+) -> Decision:
+    """Compare a candidate with its baseline; ``Rules`` says what the settings mean.
+
+    Raises MeasurementError, one sentence, when the two cannot be compared: then nothing is certified either.
+    """
+    rules = Rules(max_drop, max_loss_rise, tuple(critical), tuple(informational), alpha)
+    pairs = pair(baseline, candidate)
+    means = pair_means(baseline, candidate)
+    names = {before.capability for before, _ in pairs} | {before.name for before, _ in means}
+    if unknown := (set(rules.critical) | set(rules.informational)) - names:
+        raise MeasurementError(f"{min(unknown)!r} is not measured; the capabilities are {', '.join(sorted(names))}.")
+    if not any(rules.decides(name) for name in names):
+        raise MeasurementError("Every capability is informational, so nothing would decide; name a critical one.")
+    comparisons = _decide(_groups(pairs, rules), means, rules)
+    word, why = _verdict([row for row in comparisons if row.critical])
+    return Decision(
+        word,
+        why,
+        rules,
+        tuple(comparisons),
+        tuple(worst(pairs, rules.decides)),
+        notes(baseline, candidate),
+        baseline,
+        candidate,
+    )
+
+
+# --- Deciding ------------------------------------------------------------------------------------------------
+def _groups(pairs: Iterable[Pair], rules: Rules) -> dict[tuple[str, str], list[Pair]]:
+    """The pairs by (capability, unit), critical ones first; and, where several are critical, all of those together."""
+    groups: dict[tuple[str, str], list[Pair]] = {}
+    for before, after in pairs:
+        unit = "nats" if before.measure == "loss" else "points"
+        groups.setdefault((before.capability, unit), []).append((before, after))
+    groups = dict(sorted(groups.items(), key=lambda item: (not rules.decides(item[0][0]), item[0])))
+    deciding = [rows for (name, unit), rows in groups.items() if unit == "points" and rules.decides(name)]
+    if len(deciding) > 1:
+        groups = {(TOGETHER, "points"): [row for rows in deciding for row in rows], **groups}
+    return groups
+
+
+def _decide(
+    groups: dict[tuple[str, str], list[Pair]], means: list[tuple[Mean, Mean]], rules: Rules
+) -> list[Comparison]:
+    judged = []  # (line, why no number of such probes could settle it, if so)
+    for (name, unit), pairs in groups.items():
+        critical = name == TOGETHER or rules.decides(name)
+        label = f"{name} (loss)" if unit == "nats" and (name, "points") in groups else name
+        judged.append((_outcomes if unit == "points" else _losses)(label, critical, pairs, rules))
+    judged += [_unpaired(before, after, rules.decides(before.name), rules) for before, after in means]
+    tests = sum(row.critical for row, _ in judged)
+    corrected = iter(paired.holm([row.p for row, _ in judged if row.critical]))
+    rows = [(replace(row, p=next(corrected)) if row.critical else row, objection) for row, objection in judged]
+    return [_word(row, objection, rules.alpha, tests if row.critical else 1) for row, objection in rows]
+
+
+def _outcomes(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple[Comparison, str]:
+    """Right and wrong, paired."""
+    n = len(pairs)
+    lost = sum(before.right and not after.right for before, after in pairs)
+    gained = sum(after.right and not before.right for before, after in pairs)
+    before = 100 * sum(row.right for row, _ in pairs) / n
+    guessed = 100 * sum(1 / len(row.choices) if row.choices else 0 for row, _ in pairs) / n
+    row = Comparison(
+        name, critical, "points", n, before, before + 100 * (gained - lost) / n, 100 * (lost - gained) / n,
+        100 * paired.least_lost(n, lost, gained, rules.alpha), 100 * paired.most_lost(n, lost, gained, rules.alpha),
+        paired.mcnemar(lost, gained, "greater"), rules.max_drop, lost, gained,
+    )  # fmt: skip
+    return row, _nothing_to_lose(before, guessed, rules)
+
+
+def _losses(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple[Comparison, str]:
+    """Losses of texts, paired."""
+    n, fewest = len(pairs), paired.fewest_texts(rules.alpha)
+    mean, low, high, p = paired.mean_rise([after.loss - before.loss for before, after in pairs], rules.alpha)
+    before = sum(row.loss for row, _ in pairs) / n
+    row = Comparison(name, critical, "nats", n, before, before + mean, mean, low, high, p, rules.max_loss_rise)
+    return row, f"{n} texts are too few to tell; use {fewest} or more" if n < fewest else ""
+
+
+def _unpaired(before: Mean, after: Mean, critical: bool, rules: Rules) -> tuple[Comparison, str]:
+    """Two means with their standard errors: what is left where no single outcomes are known."""
+    drop, low, high, p = paired.unpaired(before.value, after.value, before.error, after.error, rules.alpha)
+    row = Comparison(
+        f"{before.name} (unpaired)", critical, "points", before.samples, 100 * before.value, 100 * after.value,
+        100 * drop, 100 * low, 100 * high, p, rules.max_drop,
+    )  # fmt: skip
+    if not before.error or not after.error:
+        return row, "a standard error of 0 says nothing about other questions; keep the samples (--log_samples)"
+    return row, _nothing_to_lose(row.before, 0, rules)
+
+
+def _nothing_to_lose(before: float, guessed: float, rules: Rules) -> str:
+    """Why these probes can show no loss beyond the budget: the baseline itself does not know them. "" if it does."""
+    if before - guessed > rules.max_drop:
+        return ""
+    by_chance = f", of which guessing gives {guessed:.0f} %" if guessed else ""
+    return (
+        f"the baseline itself has only {before:.0f} % right{by_chance}, so a loss of more than "
+        f"{rules.max_drop:g} points could not show; ask what it can answer"
+    )
+
+
+def _word(row: Comparison, objection: str, alpha: float, tests: int) -> Comparison:
+    """The line with its verdict, and the sentence that explains it. tests: how many lines share the chance of a false alarm."""
+    points, allowed, real = row.unit == "points", f"{row.budget:g} are allowed", row.p <= alpha
+    seen, most = (f"{x:.1f} points" if points else f"{x:.3f} nats a token" for x in (row.drop, row.high))
+    if objection:
+        return replace(row, word=UNSURE, why=f"{objection[0].upper()}{objection[1:]}.")
+    if real and row.drop > row.budget:
+        return replace(row, word=REGRESSED, why=f"A loss of {seen}, beyond chance ({p_text(row.p)}); {allowed}.")
+    if row.high <= row.budget:
+        held = f"A loss of more than {most} is ruled out; {allowed}." if row.high >= 0 else "It got better."
+        note = f" There is a real loss, of {seen} ({p_text(row.p)}): it is inside the budget." if real else ""
+        return replace(row, word=PASSED, why=held + note)
+    if row.drop > row.budget:
+        left = f"A loss of {seen} was seen, but it may be chance ({p_text(row.p)}); {allowed}"
+    elif real:
+        left = f"A real loss, of {seen} as seen ({p_text(row.p)}), may be up to {most}; {allowed}"
+    else:
+        left = f"A loss of up to {most} cannot be ruled out; {allowed}"
+    needed = _needed(row, alpha, tests)
+    more = (
+        f"It takes at least about {needed} such probes to tell ({row.probes} asked)"
+        if needed
+        else "More probes would tell"
+    )
+    return replace(row, word=UNSURE, why=f"{left}. {more}.", needed=needed)
+
+
+def _needed(row: Comparison, alpha: float, tests: int) -> int | None:
+    """About how many probes would settle a line that is open. To block it takes a p that is small enough even if it is the
+    smallest of all ``tests``, which Holm multiplies by their number."""
+    if row.lost is None:
+        return None
+    if row.drop > row.budget:
+        return paired.probes_to_block(row.probes, row.lost, row.gained, alpha / tests)
+    return paired.probes_to_pass(row.probes, row.lost, row.gained, row.budget / 100, alpha)
+
+
+def p_text(value: float) -> str:
+    """A p-value for people."""
+    return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"
+
+
+def _verdict(critical: list[Comparison]) -> tuple[str, str]:
+    """The word for all of them, and a sentence that names those that it comes from."""
+    for word, before in ((REGRESSED, "Worse by more than is allowed"), (UNSURE, "Open")):
+        if rows := [row for row in critical if row.word == word]:
+            return word, f"{before}: {_listed(rows)}. {rows[-1].why if len(rows) == 1 else ''}".strip()
+    return PASSED, f"No loss larger than is allowed: {_listed(critical)}."
+
+
+def _listed(rows: list[Comparison], most: int = 6) -> str:
+    names = [row.name for row in rows if row.name != TOGETHER] or [TOGETHER]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

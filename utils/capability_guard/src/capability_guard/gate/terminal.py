@@ -1,0 +1,60 @@
+"""A decision of the gate in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from capability_guard.gate.reports import SYMBOL, clean
+from capability_guard.gate.rule import PASSED, REGRESSED, UNSURE, Comparison, Decision, p_text
+
+COLOUR = {PASSED: "green", REGRESSED: "red", UNSURE: "yellow"}
+COLUMNS = ("capability", "baseline", "candidate", "lost / gained", "drop (bounds)", "p", "verdict", "why")
+SHOWN = 5  # lost answers in the terminal
+
+
+def show(decision: Decision) -> None:
+    """Print the verdict, a table with one row a capability, why it did not pass, and the worst answers side by side."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=130)  # a log has no edge to wrap at
+    if decision.baseline is not None:
+        _print_table(console, f"{decision.baseline.name}  ->  {decision.candidate.name}", COLUMNS[:-1],
+                     [(*cells(row)[:-2], f"{SYMBOL[row.word]} {row.word}") for row in decision.comparisons],
+                     [COLOUR[row.word] if row.critical else "dim" for row in decision.comparisons])  # fmt: skip
+        lost = decision.lost[:SHOWN]
+        if lost:
+            title = f"answers that were lost: the worst {len(lost)} of {len(decision.lost)}"
+            _print_table(
+                console, title, ("probe", "baseline", "candidate"), [(x.prompt, x.before, x.after) for x in lost]
+            )
+    said = [f"{row.name}: {row.why}" for row in decision.comparisons if row.word != PASSED]
+    for line in (*said, *(f"Note: {note}" for note in decision.notes)):
+        console.print(escape(clean(line)), soft_wrap=True, highlight=False)
+    verdict = f"[bold {COLOUR[decision.word]}]{SYMBOL[decision.word]} {decision.word.upper()}[/]"
+    console.print(f"{verdict}: {escape(clean(decision.why))}", soft_wrap=True, highlight=False)
+
+
+def _print_table(
+    console: Console, title: str, columns: Sequence[str], rows: Sequence, colours: Sequence[str] = ()
+) -> None:
+    """A table of texts, none of which rich may take for its own markup. colours: of the last column, one a row."""
+    table = Table(*columns, title=escape(clean(title)))
+    for i, row in enumerate(rows):
+        *others, last = (escape(clean(cell)) for cell in row)
+        table.add_row(*others, f"[{colours[i]}]{last}[/]" if colours else last)
+    console.print(table)
+
+
+def cells(row: Comparison) -> list[str]:
+    """One line of the gate as text: name, before, after, lost / gained, drop (bounds), p, verdict, why."""
+    digits, unit = (1, " %") if row.unit == "points" else (3, "")
+    low, drop, high = (f"{x:.{digits}f}" for x in (row.low, row.drop, row.high))
+    before, after = (f"{x:.{digits}f}{unit}" for x in (row.before, row.after))
+    changed = "" if row.lost is None else f"{row.lost} / {row.gained}"
+    name = row.name if row.critical else f"{row.name} (informational)"
+    chance = p_text(row.p)[2:].lstrip("= ")
+    return [name, before, after, changed, f"{drop} ({low} to {high})", chance, row.word, row.why]

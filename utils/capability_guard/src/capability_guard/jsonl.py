@@ -1,0 +1,70 @@
+"""Read JSON lines: a fault is one sentence that names the file, the line and what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class DataError(ValueError):
+    """A data file that cannot be used: the message names the file, the line and the fault."""
+
+
+def load_jsonl(path: str | Path, fields: Sequence[str]) -> list[dict]:
+    """Read JSON lines; every row must have each of ``fields`` as text that is not blank.
+
+    Raises DataError with file, line and fault. Blank lines are skipped.
+    """
+    rows = []
+    for where, row in numbered_rows(Path(path)):
+        for field in fields:
+            check_text(row, field, where, fields)
+        rows.append(row)
+    return rows
+
+
+def numbered_rows(path: Path) -> list[tuple[str, dict]]:
+    """Each row of a JSONL file, with the words that say where it stands."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # a text may hold other line ends, such as U+2028
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{where}: not JSON ({error.msg} at column {error.colno}); write one object a line."
+            ) from error
+        except RecursionError:
+            raise DataError(f"{where}: nested too deeply to be read; write one flat object a line.") from None
+        except ValueError as error:  # a whole number of thousands of digits
+            raise DataError(f"{where}: {error}; write one object of texts a line.") from error
+        if not isinstance(row, dict):
+            raise DataError(f'{where}: a row is an object like {{"prompt": ...}}, not {type(row).__name__}.')
+        rows.append((where, row))
+    if not rows:
+        raise DataError(f"{path} has no rows; write at least one object a line.")
+    return rows
+
+
+def check_text(row: dict, field: str, where: str, fields: Sequence[str]) -> None:
+    if field not in row:
+        raise DataError(f"{where}: the field {field!r} is missing; a row needs {', '.join(fields)}.")
+    if not isinstance(row[field], str) or not row[field].strip():
+        raise DataError(f"{where}: {field!r} is {row[field]!r}; it must be text that is not blank.")
+    check_whole(row[field], field, where)
+
+
+def check_whole(text: str, field: str, where: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where}: {field!r} holds half a character ({error.reason}); write it anew.") from error

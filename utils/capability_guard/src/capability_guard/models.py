@@ -1,0 +1,107 @@
+"""Load a model from a folder or from the hub: whole, in float32, or with one sentence that says why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from capability_guard.adapters import with_adapter
+
+
+class ModelUnavailable(RuntimeError):
+    """The model cannot be had here; the message says what to do."""
+
+
+def load_model(
+    name: str | Path,
+    adapter: str | Path | None = None,
+    *,
+    same_base: bool = False,
+    trust_remote_code: bool = False,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """(model, tokenizer), in float32 and evaluation mode, on the GPU where there is one.
+
+    name: a folder that ``save_pretrained`` wrote, or an id on the Hugging Face hub. adapter: a folder with a peft adapter.
+    same_base: the adapter's base model has another name here. trust_remote_code: run Python that comes with the model;
+    otherwise none runs. Weights are read from safetensors only, never from pickle.
+    Raises ModelUnavailable or, for an adapter that does not fit, MeasurementError: one sentence each.
+
+    >>> model, tokenizer = load_model(MODEL)
+    >>> model.training
+    False
+    """
+    chosen = str(name).strip()
+    folder = Path(chosen).expanduser()
+    read, source = (from_folder, folder) if folder.is_dir() else (from_hub, chosen)
+    model, tokenizer = read(source, chosen, trust_remote_code)
+    if adapter is not None:
+        model = with_adapter(model, str(adapter), chosen, same_base, trust_remote_code)
+    return on_best_device(model, chosen).eval(), tokenizer
+
+
+def on_best_device(model: PreTrainedModel, name: str) -> PreTrainedModel:
+    """The model on the GPU, where there is one. Raises ModelUnavailable when it does not fit."""
+    try:
+        return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    except torch.cuda.OutOfMemoryError as error:
+        raise ModelUnavailable(
+            f"{name!r} takes {model.get_memory_footprint() / 1e9:.1f} GB as float32, more than the GPU has free; hide the GPU "
+            "(CUDA_VISIBLE_DEVICES=-1), or take a larger one."
+        ) from error
+
+
+def from_folder(folder: Path, name: str, trust: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """What ``save_pretrained`` wrote, asking no network. ``name`` is what an error calls it. Raises ModelUnavailable."""
+    options = {"local_files_only": True, "trust_remote_code": trust}
+    try:
+        return _weights(folder, name, **options), AutoTokenizer.from_pretrained(folder, **options)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        raise _refused(name, error) or ModelUnavailable(
+            f"{name!r} at {folder} is not a whole model ({_first_line(error)}); "
+            "it needs config.json, weights as safetensors, and a tokenizer."
+        ) from error
+
+
+def from_hub(source: str, name: str, trust: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """From the Hugging Face hub or its local cache. Raises ModelUnavailable."""
+    try:
+        model = _weights(source, name, trust_remote_code=trust)
+        return model, AutoTokenizer.from_pretrained(source, trust_remote_code=trust)
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise _refused(name, error) or ModelUnavailable(
+            f"{name!r} is neither a folder nor to be had from the Hugging Face hub or its cache ({_first_line(error)}); "
+            "check the spelling, the connection and, for a private model, HF_TOKEN; or give the path of a local copy."
+        ) from error
+
+
+def _weights(source: str | Path, name: str, **options) -> PreTrainedModel:
+    """The model, every weight of it from the file: transformers would fill those that are absent with random numbers."""
+    model, found = AutoModelForCausalLM.from_pretrained(
+        source, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+    )
+    if absent := sorted(found["missing_keys"]):
+        raise ModelUnavailable(
+            f"{name!r} lacks {len(absent)} of its weights, {absent[0]!r} for one; save it again with save_pretrained."
+        )
+    return model
+
+
+def _refused(name: str, error: Exception) -> ModelUnavailable | None:
+    """What is said of a model that is there and is not taken; None for any other error."""
+    if isinstance(error, ModelUnavailable):
+        return error
+    if "trust_remote_code" in str(error):
+        return ModelUnavailable(
+            f"{name!r} comes with Python of its own, which is not run; use trust_remote_code (--trust-remote-code) if you "
+            "have read it and trust it."
+        )
+    if isinstance(error, ImportError):
+        return ModelUnavailable(f"{name!r} needs a package that is not here ({_first_line(error)}); install it.")
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:160]

@@ -1,0 +1,147 @@
+"""A probe: one question whose right answer is known, or one text whose loss is watched; and files of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from capability_guard.files import write_whole
+from capability_guard.jsonl import DataError, check_text, check_whole, numbered_rows
+
+KINDS = ("known", "rephrased", "held-out")
+USES = ("probe", "replay")
+MEASURES = ("exact", "contains", "choice", "loss")
+FIELDS = ("prompt", "answer", "capability", "kind", "use", "measure", "choices", "text")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One question whose right answer is known, or one text whose loss is watched.
+
+    prompt: what the model reads. answer: what it must say next, after one space, letter for letter. What it says after
+    that is not looked at, so an answer that could be the beginning of a longer one ends with its full stop.
+    capability: the group that it is reported under.
+    kind: "known" (this very text was trained on), "rephrased" (the fact was, this wording was not) or
+    "held-out" (not even the fact was; only the skill can answer it).
+    measure: "exact" (the answer, letter for letter), "contains" (somewhere in what the model says), "choice" (the most
+    likely of ``choices``) or "loss" (nats per token of a text; there is no prompt, and ``answer`` is the text).
+    """
+
+    prompt: str
+    answer: str
+    capability: str
+    kind: str = "known"
+    measure: str = "exact"
+    choices: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return f"{self.prompt} {self.answer}".strip()
+
+
+def read_probes(path: str | Path, use: str = "probe") -> list[Probe]:
+    """Probes from one JSONL file; ``probe_of`` says what a row looks like.
+
+    use: "probe" for the rows that are measured, "replay" for those set aside to be practised again.
+    """
+    probes, seen = [], {}
+    for where, row in numbered_rows(Path(path)):
+        probe, row_use = probe_of(row, where), row.get("use") or "probe"
+        if row_use not in USES:
+            raise DataError(f"{where}: use is {row_use!r}; use one of {', '.join(USES)}.")
+        question = probe.prompt or probe.answer
+        if question in seen:
+            raise DataError(f"{where}: asks {question[:60]!r} again ({seen[question]}); keep one of them.")
+        seen[question] = where.rsplit(", ", 1)[1]
+        if row_use == use:
+            probes.append(probe)
+    return probes
+
+
+def probe_of(row: dict, where: str) -> Probe:
+    """A probe from a row with ``prompt, answer, capability`` and, if wanted, ``kind``, ``measure`` and ``choices``.
+
+    A row with the measure "loss" has ``text`` in place of prompt and answer. ``where`` begins the sentence of a DataError.
+    """
+    row = {
+        field: value for field, value in row.items() if value is not None
+    }  # tables write null where there is nothing
+    for field in row:
+        if field not in FIELDS and (meant := get_close_matches(field, FIELDS, n=1, cutoff=0.8)):
+            raise DataError(f"{where}: there is a field {field!r}; did you mean {meant[0]!r}?")
+    measure, kind = row.get("measure", "exact"), row.get("kind", "known")
+    if measure not in MEASURES:
+        raise DataError(f"{where}: measure is {measure!r}; use one of {', '.join(MEASURES)}.")
+    if kind not in KINDS:
+        raise DataError(f"{where}: kind is {kind!r}; use one of {', '.join(KINDS)}.")
+    wanted = ("text", "capability") if measure == "loss" else ("prompt", "answer", "capability")
+    for field in wanted:
+        check_text(row, field, where, wanted)
+    if measure == "loss":
+        return Probe("", row["text"].strip(), row["capability"].strip(), kind, measure)
+    choices, answer = row.get("choices", []), row["answer"].strip()
+    if measure == "choice":
+        if not isinstance(choices, (list, tuple)) or not all(isinstance(c, str) and c.strip() for c in choices):
+            raise DataError(f"{where}: choices is {choices!r}; give a list of texts that are not blank.")
+        for choice in choices:
+            check_whole(choice, "choices", where)
+        choices = tuple(choice.strip() for choice in choices)
+        if len(set(choices)) < 2 or len(set(choices)) < len(choices) or answer not in choices:
+            raise DataError(
+                f"{where}: the answer {answer!r} must be one of at least two different choices, not {choices!r}."
+            )
+    elif choices:
+        raise DataError(f'{where}: there are choices and the measure is {measure!r}; write "measure": "choice".')
+    return Probe(row["prompt"].strip(), answer, row["capability"].strip(), kind, measure, tuple(choices))
+
+
+def load_probes(source: str | Path, use: str = "probe") -> list[Probe]:
+    """Probes from a JSONL file, or from all ``*.jsonl`` of a folder; ``probe_of`` says what a row looks like.
+
+    use: "probe" for the rows that are measured, "replay" for those set aside to be practised again.
+    Raises DataError when a file is faulty or when nothing is left to measure.
+
+    >>> [probe.answer for probe in load_probes(PROBES)][:2]
+    ['4.', 'Paris.']
+    """
+    folder = Path(source)
+    files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else [folder]
+    probes, seen = [], {}
+    for file in files:
+        for probe in read_probes(file, use):
+            other = seen.setdefault(probe.prompt or probe.answer, file)
+            if other is not file:
+                raise DataError(
+                    f"{file} asks {(probe.prompt or probe.answer)[:60]!r} again, as {other} does; keep one of them."
+                )
+            probes.append(probe)
+    if not probes:
+        raise DataError(f"{folder} has no rows with use {use!r}; add some, one JSON object a line.")
+    return probes
+
+
+def fingerprint(probes: Sequence[Probe]) -> str:
+    """Twelve letters that change when any probe of the set does, or their order: the same set was measured twice, or not."""
+    return hashlib.sha256(repr(list(probes)).encode()).hexdigest()[:12]
+
+
+def live_subset(probes: Sequence[Probe], size: int) -> list[Probe]:
+    """At most ``size`` probes, evenly spaced through the capabilities: always the same ones, to compare over time."""
+    if size >= len(probes):
+        return list(probes)
+    by_capability = sorted(probes, key=lambda probe: (probe.capability, probe.kind))
+    return [by_capability[int((i + 0.5) * len(probes) / size)] for i in range(size)]
+
+
+def save_probes(probes: Sequence[Probe], path: str | Path) -> Path:
+    """Write a probe set as JSON lines, which ``load_probes`` reads."""
+    rows = []
+    for probe in probes:
+        row = {"text": probe.answer} if probe.measure == "loss" else {"prompt": probe.prompt, "answer": probe.answer}
+        row |= {"capability": probe.capability, "kind": probe.kind, "measure": probe.measure}
+        rows.append(json.dumps(row | ({"choices": list(probe.choices)} if probe.choices else {}), ensure_ascii=False))
+    return write_whole(path, "\n".join(rows) + "\n")
