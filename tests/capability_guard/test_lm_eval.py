@@ -13,6 +13,7 @@ from capability_guard.formats import read_measurement
 from capability_guard.gate import compare_files
 from capability_guard.gate.reports import html
 from capability_guard.gate.rule import judge
+from capability_guard.gate.terminal import show
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import MeasurementError
 
@@ -198,5 +199,5 @@ def test_no_change_to_the_files_makes_a_crash(tmp_path_factory, data, which):
     except (MeasurementError, DataError) as error:
         assert "\n" not in str(error)
     else:
-        gate.show(decision)
+        show(decision)
         html(decision)

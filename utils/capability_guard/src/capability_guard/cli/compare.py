@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from capability_guard.measurement import Measurement
 
+CANDIDATE = "candidate.json"  # in the folder that is kept: the last one measured
 EPILOG = """\
 Exit code 0: passed. 1: regressed. 2: cannot certify, or something was wrong.
 
@@ -77,7 +78,7 @@ def run(asked: argparse.Namespace) -> int:
         return refuse(
             f"{keep} cannot be written ({error.strerror or error}); free some space, or choose another --keep."
         )
-    return report(decision, asked, list(keep.glob("*.json")))
+    return report(decision, asked, [*keep.glob("baseline-*.json"), keep / CANDIDATE])
 
 
 def measure_both(asked: argparse.Namespace, probes: list, keep: Path) -> tuple[Measurement, Measurement]:
@@ -110,7 +111,7 @@ def measure_both(asked: argparse.Namespace, probes: list, keep: Path) -> tuple[M
     check_weights(model)
     name = asked.model if asked.adapter is not None else asked.candidate
     candidate = measure(model, tokenizer, probes, name=name, adapter=asked.adapter, chat=asked.chat)
-    candidate.save(keep / "candidate.json")
+    candidate.save(keep / CANDIDATE)
     return baseline, candidate
 
 

@@ -39,8 +39,8 @@ def run(asked: argparse.Namespace) -> int:
     if not 0 < asked.drop <= 100:
         return refuse(f"--drop is {asked.drop:g}; give points above 0 and up to 100.")
     try:
-        probes = load_probes(asked.probes)
-    except DataError as error:
+        probes, needed = load_probes(asked.probes), probes_needed(asked.drop)
+    except (DataError, ValueError) as error:  # faulty probes; a drop too small for any number of them
         return refuse(error)
     groups: dict[str, list] = {}
     for probe in probes:
@@ -50,12 +50,12 @@ def run(asked: argparse.Namespace) -> int:
     rows = [*sorted(groups.items()), *([("all together", judged)] if len(groups) > 1 and judged else [])]
     for name, group in rows:
         asked_of = [probe for probe in group if probe.measure != "loss"]
-        seen = f"{smallest_drop(len(asked_of)):.0f} points" if asked_of else "by its loss alone"
+        smallest = smallest_drop(len(asked_of)) if asked_of else 0
+        seen = "by its loss alone" if not asked_of else f"{smallest:.0f} points" if smallest < 100 else "none: too few"
         measures = ", ".join(sorted({probe.measure for probe in group}))
         table.add_row(escape(clean(name)), str(len(group)), measures, seen)
     console = Console()
     console.print(table)
-    needed = probes_needed(asked.drop)
     console.print(
         f"{len(probes)} probes. To see a drop of {asked.drop:g} points with a chance of 80 % takes {needed} of them, "
         "if none is gained meanwhile.", soft_wrap=True, highlight=False,

@@ -13,6 +13,9 @@ from capability_guard.gate.terminal import COLUMNS, cells
 
 SHOWN = 10  # lost answers: a summary is read on a phone, and the page has the rest
 MARK = "<!-- capability-guard -->"  # by which a bot finds its own comment again
+TURNED = re.compile(r"[\u202a-\u202e\u2066-\u2069]")  # signs that would show the rest of the line backwards
+# What is linked even behind a backslash, since that is done after Markdown was read: addresses, @names, #numbers.
+LINKED = re.compile(r"(?i)(:(?=//)|\bwww(?=\.)|@|#(?=\w))")
 
 
 def write_markdown(decision: Decision, path: str | Path) -> Path:
@@ -52,11 +55,14 @@ def _folded(decision: Decision) -> str:
 
 def _text(value: str) -> str:
     """Plain text inside Markdown: on one line, not too long, and no sign of it means anything."""
-    line = " ".join(clean(value).split())
-    line = line if len(line) <= 300 else line[:297] + "..."
-    line = re.sub(r"([\\`*_{}\[\]#|~!@])", r"\\\1", escape(line, quote=False))
-    return re.sub(r"://", ":\u200b//", line)  # a model may say an address: it is not made a link
+    line = _line(value)
+    line = LINKED.sub("\\1\u200b", line if len(line) <= 300 else line[:297] + "...")
+    return re.sub(r"([\\`*_{}\[\]#|~!@$])", r"\\\1", escape(line, quote=False))
 
 
 def _code(name: str) -> str:
-    return f"`{' '.join(clean(name).split()).replace('`', chr(39))[:120]}`"
+    return f"`{_line(name).replace('`', chr(39))[:120] or '?'}`"
+
+
+def _line(value: str) -> str:
+    return " ".join(TURNED.sub("�", clean(value)).split())
