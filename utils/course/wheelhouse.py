@@ -17,6 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "offline-course"
+GUARD = "capability-guard"  # installed from its folder, which is copied along
+BUILDER = "flit_core>=3.11,<4"  # builds that folder: without it beside the wheels, pip would ask the network
 NOT_COPIED = shutil.ignore_patterns(
     *(".git", ".venv*", "offline-course", "wheelhouse", "__pycache__", ".*_cache", ".hypothesis", ".ipynb_checkpoints")
 )
@@ -39,11 +41,15 @@ def check(house: Path) -> None:
 
 
 def packages() -> list[str]:
-    """Every package of this environment with its version, except pip, which each new environment has."""
+    """Every package of this environment with its version, and the builder of the guard.
+
+    Not pip, which each new environment has, nor the guard, which comes as the course's own folder.
+    """
     from importlib.metadata import distributions  # not in the oldest Pythons, which environment.py sends away kindly
 
     found = {each.metadata["Name"]: each.version for each in distributions()}
-    return sorted(f"{name}=={version}" for name, version in found.items() if name != "pip")
+    found.pop("flit_core", None)
+    return sorted([BUILDER, *(f"{name}=={version}" for name, version in found.items() if name not in ("pip", GUARD))])
 
 
 def pack(wanted: list[str], target: Path) -> float:

@@ -7,6 +7,14 @@
     trainer.train()
     print(compare(monitor.before, monitor.after))
 
+Most docstrings end with an example, and a test runs each of them. An example may use five names without defining them:
+``MODEL`` (a folder with a small model), ``PROBES`` (a JSONL file of probes, most of which that model answers), ``model`` and
+``tokenizer`` (that model, loaded), and ``FOLDER`` (an empty folder to write to, as a ``pathlib.Path``).
+
+    >>> import capability_guard as guard
+    >>> guard.score_probes(model, tokenizer, guard.load_probes(PROBES)[:2]).correct
+    [True, True]
+
 To read the code, take it in the order in which it works: ``probes`` (what is asked), ``encoding`` (as tokens), ``forward``
 and ``generation`` (one pass, and what comes after it), ``asking`` (right or wrong), ``monitor`` (during training),
 ``measurement`` and ``measuring`` (as a file), ``statistics`` and ``verdict`` (noise or not), ``gate`` (ship it or not).
@@ -17,6 +25,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
+# The public names, and the module that each lives in: nothing else is promised to stay where it is.
 _HOME = {
     "Probe": "probes",
     "load_probes": "probes",
@@ -35,11 +44,11 @@ __all__ = list(_HOME)
 
 
 def __getattr__(name: str):
-    """Import a name when it is first used: whoever only compares two files must not wait for torch."""
+    """Import a name when it is first used, so that comparing two files need not wait for torch."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
+    globals()[name] = value  # found without this function from now on
     return value
 
 

@@ -2,29 +2,31 @@
 
 Retention is greedy exact match, from one teacher-forced pass: feed ``prompt + answer`` once, and look whether the
 model's first choice at every answer token is that token. If it is at all of them, greedy decoding would have written
-exactly the answer; at the first one where it is not, greedy decoding leaves the answer. So one pass equals
-``generate``, and a test holds the two equal.
+exactly the answer. At the first one where it is not, greedy decoding leaves these tokens, and nearly always the answer with
+them. Where the token that it takes instead could still be the beginning of the same text, the model is let go on, and what
+it writes decides. So ``exact`` is what greedy generation would say, and a test holds the two equal for each family of
+tokenizers that people use.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from capability_guard.encoding import IGNORE, Batch, context_length, encode, prompt_ids
+from capability_guard.chat import Chat, without_thinking
+from capability_guard.encoding import IGNORE, TOKENS_A_BATCH, Batch, context_length, encode, prompt_ids
 from capability_guard.forward import scored_logits, undisturbed
 from capability_guard.generation import complete
 from capability_guard.jsonl import DataError
+from capability_guard.matching import says
 from capability_guard.probes import Probe
 
-CONTAINS_TOKENS = 32  # how much a model may say before its answer must have come
-LETTERS = "[0-9A-Za-z\u00c0-\u024f\u0370-\u04ff]"  # of scripts that put spaces between words: the 4 of 14 is not a 4
+CONTAINS_TOKENS = 32  # how much a model may say before its answer must have come: a sentence or two
 
 
 @dataclass(frozen=True)
@@ -33,22 +35,38 @@ class Scores:
 
     tokens: how many were scored, one a row. log_probabilities: over the vocabulary at the first scored positions,
     [positions, vocabulary], on the CPU, if any were asked to be kept.
+    left: where a row is not right: after how many of its tokens the model leaves them, and the token that it takes instead.
+    in_other_tokens: probes that the model answers right in other tokens than were scored; they count as right.
+
+    >>> Scores(correct=[True, None], loss=[0.1, 2.5], tokens=[2, 9])  # a question, and a text whose loss is watched
+    Scores(correct=[True, None], loss=[0.1, 2.5], tokens=[2, 9], ...)
     """
 
     correct: list[bool | None]
     loss: list[float]
     tokens: list[int]
     log_probabilities: torch.Tensor | None = None
+    left: dict[int, tuple[int, int]] = field(default_factory=dict)
+    in_other_tokens: tuple[int, ...] = ()
 
     @property
     def accuracy(self) -> float:
-        """Share that is right, 0 to 1, of those that can be; NaN where none can be."""
+        """Share that is right, 0 to 1, of those that can be; NaN where none can be.
+
+        >>> Scores([True, False, None], [0.1, 3.2, 2.5], [2, 2, 9]).accuracy
+        0.5
+        """
         judged = [right for right in self.correct if right is not None]
         return sum(judged) / len(judged) if judged else math.nan
 
     @property
     def mean_loss(self) -> float:
-        """Nats per token over all rows together: long rows count for more."""
+        """Nats per token over all rows together: long rows count for more.
+
+        >>> Scores([True, True], [1.0, 4.0], [1, 2]).mean_loss  # (1 + 4 + 4) / 3
+        3.0
+        """
+        # Weighted by tokens, so that it does not depend on how a text was cut into rows.
         return sum(x * n for x, n in zip(self.loss, self.tokens, strict=True)) / sum(self.tokens)
 
 
@@ -56,23 +74,35 @@ def score(model: PreTrainedModel, batches: Sequence[Batch], keep: int = 0) -> Sc
     """One teacher-forced pass over encoded rows. The order is that in which the rows were given.
 
     keep: at how many scored positions to keep the log-probabilities, for ``kl_divergence``.
+
+    >>> scores = score(model, encode(tokenizer, ["What is 2+2? 4."]), keep=3)
+    >>> scores.tokens, scores.log_probabilities.shape
+    ([9], torch.Size([3, 1536]))
     """
     total = sum(len(batch.rows) for batch in batches)
     correct, loss, tokens = [False] * total, [0.0] * total, [0] * total
-    kept, left = [], keep
+    kept, room, left = [], keep, {}
     with undisturbed(model):
         for batch in batches:
             logits, targets = scored_logits(model, batch)
             wanted = targets != IGNORE
-            right = ((logits.argmax(-1) == targets) | ~wanted).all(1).tolist()
+            # Positions that this row does not score are right by definition, so that ``all`` looks at the others only.
+            chosen = logits.argmax(-1)
+            wrong = (chosen != targets) & wanted
+            right = (~wrong.any(1)).tolist()
+            for r, column in enumerate(wrong.int().argmax(1).tolist()):  # of the first one that is wrong
+                if not right[r]:
+                    left[batch.rows[r]] = (int(wanted[r, :column].sum()), int(chosen[r, column]))
+            # cross_entropy wants the vocabulary in second place: [rows, vocabulary, positions].
             nats = F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=IGNORE, reduction="none")
             count = wanted.sum(1)
             for row, r, x, n in zip(batch.rows, right, (nats.sum(1) / count).tolist(), count.tolist(), strict=True):
                 correct[row], loss[row], tokens[row] = r, x, n
-            if left > 0:
-                kept.append(F.log_softmax(logits[wanted][:left], dim=-1).cpu())
-                left -= len(kept[-1])
-    return Scores(correct, loss, tokens, torch.cat(kept) if kept else None)
+            if room > 0:
+                # To the CPU, since a baseline is kept for the whole training run, and the GPU needs its memory for that.
+                kept.append(F.log_softmax(logits[wanted][:room], dim=-1).cpu())
+                room -= len(kept[-1])
+    return Scores(correct, loss, tokens, torch.cat(kept) if kept else None, left)
 
 
 @dataclass(frozen=True)
@@ -80,31 +110,56 @@ class ProbeTokens:
     """A probe set as tokens: made once, asked many times.
 
     batches: one row a probe, but one a choice for "choice" probes; owners: which probe each row is of.
-    prompts: the tokens of the prompts that must be completed, by probe ("contains" probes).
+    prompts: the tokens of the prompts, by probe, of those that have one. room: how many tokens the model may say.
+    thinking: the prompts end inside a thinking block, so that what is said first is no answer.
+
+    >>> probe = Probe("Which is a metal?", "iron", "materials", measure="choice", choices=("iron", "wood"))
+    >>> encode_probes(tokenizer, [Probe("What is 2+2?", "4.", "arithmetic"), probe]).owners
+    [0, 1, 1]
     """
 
     probes: tuple[Probe, ...]
     batches: list[Batch]
     owners: list[int]
     prompts: dict[int, list[int]]
+    room: int = CONTAINS_TOKENS
+    thinking: bool = False
 
 
 def encode_probes(
-    tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe], longest: int | None = None, chat: bool = False
+    tokenizer: PreTrainedTokenizerBase,
+    probes: Sequence[Probe],
+    longest: int | None = None,
+    chat: bool | Chat = False,
+    max_new_tokens: int = CONTAINS_TOKENS,
+    tokens_a_batch: int = TOKENS_A_BATCH,
 ) -> ProbeTokens:
-    """Tokenise a probe set. Raises DataError as ``encode`` does, and where nothing is left to complete a prompt with."""
+    """Tokenise a probe set. Raises DataError as ``encode`` does, and where nothing is left to complete a prompt with.
+
+    longest: how many tokens the model can read, as ``context_length`` says. chat: use the tokenizer's chat template.
+    max_new_tokens: how much the model may say to a "contains" probe; a model that thinks first needs more.
+
+    >>> len(encode_probes(tokenizer, [Probe("Name a metal.", "iron", "materials", measure="contains")]).prompts[0])
+    6
+    """
+    chat = Chat.of(chat)
     rows, owners, prompts = [], [], {}
     for i, probe in enumerate(probes):
         options = probe.choices if probe.measure == "choice" else (probe.answer,)
         rows += [replace(probe, answer=option) for option in options]
         owners += [i] * len(options)
-        if probe.measure == "contains":
-            prompts[i] = prompt_ids(tokenizer, probe.prompt, chat)
-            if longest and len(prompts[i]) + CONTAINS_TOKENS > longest:
-                raise DataError(
-                    f"{probe.prompt[:60]!r} leaves the model less than {CONTAINS_TOKENS} tokens to answer in; shorten it."
-                )
-    return ProbeTokens(tuple(probes), encode(tokenizer, rows, longest, chat), owners, prompts)
+        if probe.measure == "loss":
+            continue
+        prompts[i] = prompt_ids(tokenizer, probe.prompt, chat)
+        if longest and probe.measure == "contains" and len(prompts[i]) + max_new_tokens > longest:
+            raise DataError(
+                f"{probe.prompt[:60]!r} leaves the model less than {max_new_tokens} tokens to answer in; shorten it."
+            )
+    first = next((probe.prompt for probe in probes if probe.measure != "loss"), None)
+    asked = chat.render(tokenizer, first) if chat is not None and first is not None else ""
+    thinking = asked.rpartition("<think>")[1] != "" and "</think>" not in asked.rpartition("<think>")[2]
+    batches = encode(tokenizer, rows, longest, chat, tokens_a_batch)
+    return ProbeTokens(tuple(probes), batches, owners, prompts, max_new_tokens, thinking)
 
 
 def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: ProbeTokens) -> Scores:
@@ -113,6 +168,10 @@ def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Prob
     exact: greedy exact match, from one pass. contains: whether the answer stands, as whole words, in what the model says.
     choice: whether the right choice is the most likely one, per character, as ``acc_norm`` of lm-evaluation-harness.
     loss: neither right nor wrong (None). The loss is always that of the probe's own answer or text.
+
+    >>> probe = Probe("What is the capital of France?", "Paris.", "capitals", measure="choice", choices=("Rome.", "Paris."))
+    >>> ask(model, tokenizer, encode_probes(tokenizer, [probe])).correct
+    [True]
     """
     rows = score(model, tokens.batches)
     correct: list[bool | None] = [None] * len(tokens.probes)
@@ -126,27 +185,81 @@ def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Prob
         if probe.measure == "exact":
             correct[i] = rows.correct[own]
         elif probe.measure == "choice":
+            # Summed over its tokens, a long choice would lose for its length alone. Per character and not per token, since
+            # a tokenizer may cut one choice into more pieces than another.
             cost = {row: rows.loss[row] * rows.tokens[row] / len(choice)
                     for row, choice in zip(of_probe[i], probe.choices, strict=True)}  # fmt: skip
+            # A tie is wrong: a model that finds all choices equally likely knows nothing.
             correct[i] = all(cost[own] < other for row, other in cost.items() if row != own)
-    said = complete(model, tokenizer, list(tokens.prompts.values()), CONTAINS_TOKENS)
-    for i, text in zip(tokens.prompts, said, strict=True):
-        answer = " ".join(tokens.probes[i].answer.split())  # as what is said
-        edges = [rf"(?{side}{LETTERS})" if re.match(LETTERS, answer[at]) else "" for side, at in (("<!", 0), ("!", -1))]
-        words = edges[0] + re.escape(answer) + edges[1]
-        correct[i] = re.search(words, text, re.IGNORECASE) is not None
-    return Scores(correct, loss, count)
+    other = _right_in_other_tokens(model, tokenizer, tokens, {i: rows.left[of_probe[i][0]] for i, probe in enumerate(tokens.probes)
+                                                             if probe.measure == "exact" and not correct[i]})  # fmt: skip
+    for i in other:
+        correct[i] = True
+    spoken = [i for i, probe in enumerate(tokens.probes) if probe.measure == "contains"]
+    said = complete(model, tokenizer, [tokens.prompts[i] for i in spoken], tokens.room)
+    for i, text in zip(spoken, said, strict=True):
+        correct[i] = says(tokens.probes[i].answer, without_thinking(text, tokens.thinking))
+    return Scores(correct, loss, count, in_other_tokens=tuple(other))
+
+
+def _right_in_other_tokens(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: ProbeTokens, left: dict[int, tuple[int, int]]
+) -> list[int]:
+    """Of the probes whose tokens the model leaves, those whose text it says all the same. left: as in ``Scores``."""
+    own: dict[int, list[int]] = {}  # the answer's tokens, by probe
+    for batch in tokens.batches:
+        for r, row in enumerate(batch.rows):
+            if tokens.owners[row] in left:
+                own[tokens.owners[row]] = batch.labels[r][batch.labels[r] != IGNORE].tolist()
+    right, open_ = [], []
+    for i, (kept, instead) in left.items():
+        answer = tokens.probes[i].answer
+        text = tokenizer.decode(
+            [*own[i][:kept], instead], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        ).lstrip()
+        if text.startswith(answer):  # one token holds the answer's end and what comes after it
+            right.append(i)
+        elif (
+            answer.startswith(text.rstrip("\ufffd")) and instead != tokenizer.eos_token_id
+        ):  # half a character may yet be whole
+            open_.append(i)
+    # Room for as many tokens as the answer has in the worst of cases: one for each byte.
+    longest = max((len(tokens.probes[i].answer.encode()) for i in open_), default=0)
+    for i, text in zip(
+        open_, complete(model, tokenizer, [tokens.prompts[i] for i in open_], longest + 4, fold=False), strict=True
+    ):
+        if text.lstrip().startswith(tokens.probes[i].answer):
+            right.append(i)
+    return sorted(right)
 
 
 def score_probes(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe], chat: bool = False
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    probes: Sequence[Probe],
+    chat: bool | Chat = False,
+    max_new_tokens: int = CONTAINS_TOKENS,
 ) -> Scores:
-    """Encode and ask a probe set in one call; ``ask`` says what counts as right."""
-    return ask(model, tokenizer, encode_probes(tokenizer, probes, context_length(model), chat))
+    """Encode and ask a probe set in one call; ``ask`` says what counts as right.
+
+    chat: True asks through the chat template; a ``Chat`` adds a system turn or variables. max_new_tokens: of "contains".
+    Raises DataError for a probe that cannot be encoded, such as one that is too long for the model.
+
+    >>> from capability_guard.probes import load_probes
+    >>> wrong = Probe("What is 2+2?", "5.", "arithmetic")
+    >>> score_probes(model, tokenizer, [*load_probes(PROBES)[:2], wrong]).correct
+    [True, True, False]
+    """
+    return ask(model, tokenizer, encode_probes(tokenizer, probes, context_length(model), chat, max_new_tokens))
 
 
 def retention(probes: Sequence[Probe], correct: Sequence[bool | None]) -> dict[str, float]:
-    """Share of right answers, 0 to 1, for each capability, in alphabetical order; loss probes have no part in it."""
+    """Share of right answers, 0 to 1, for each capability, in alphabetical order; loss probes have no part in it.
+
+    >>> sums, capital = Probe("What is 2+2?", "4.", "arithmetic"), Probe("Capital of France?", "Paris.", "capitals")
+    >>> retention([capital, sums, sums], [True, True, False])
+    {'arithmetic': 0.5, 'capitals': 1.0}
+    """
     groups: dict[str, list[bool]] = {}
     for probe, right in zip(probes, correct, strict=True):
         if right is not None:
@@ -159,5 +272,10 @@ def kl_divergence(base: torch.Tensor, tuned: torch.Tensor) -> float:
 
     Measured on held-out text of the new task. Source: Shenfeld et al. 2025, arXiv 2509.04259, who find that
     it predicts forgetting.
+
+    >>> base, tuned = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.9, 0.1]]).log()
+    >>> round(kl_divergence(base, base), 3), round(kl_divergence(base, tuned), 3), round(kl_divergence(tuned, base), 3)
+    (0.0, 0.511, 0.368)
     """
+    # torch's kl_div(q, p) is KL(p || q): its arguments are in the opposite order to the formula's.
     return F.kl_div(tuned, base, log_target=True, reduction="batchmean").item()

@@ -26,6 +26,10 @@ class Baseline:
 
     asked: a fingerprint of the probes, of those on the curve, and of the texts. encoded: all these as tokens, which are the
     same in each run that starts from here.
+
+    >>> checkpoint = Checkpoint(step=0, seconds=0.2, accuracy=0.5, retention={"sums": 0.5})
+    >>> Baseline(checkpoint, outcomes=[True, False], log_probabilities=None, asked="ab12", encoded={}).checkpoint.accuracy
+    0.5
     """
 
     checkpoint: Checkpoint
@@ -35,7 +39,13 @@ class Baseline:
     encoded: dict[str, Any]
 
     def keep(self, folder: str | Path) -> None:
-        """Write the log-probabilities into a run's output folder, whole or not at all; nothing where there are none."""
+        """Write the log-probabilities into a run's output folder, whole or not at all; nothing where there are none.
+
+        >>> checkpoint = Checkpoint(step=0, seconds=0.2, accuracy=0.5, retention={})
+        >>> Baseline(checkpoint, [True, False], torch.zeros(256, 1536), "ab12", {}).keep(FOLDER)
+        >>> [file.name for file in FOLDER.iterdir()]
+        ['regression_monitor.safetensors']
+        """
         if self.log_probabilities is None:
             return
         kept = Path(folder) / KEPT
@@ -44,7 +54,14 @@ class Baseline:
 
 
 def note_outcomes(entry: dict[str, Any], outcomes: list[bool | None], asked: str) -> None:
-    """Add to the log's entry of step 0 what a resumed run needs: the outcome of each probe, and what was asked."""
+    """Add to the log's entry of step 0 what a resumed run needs: the outcome of each probe, and what was asked.
+
+    >>> entry = {"step": 0, "monitor/seconds": 0.2}
+    >>> note_outcomes(entry, [True, False, None], asked="ab12")
+    >>> entry["monitor/before"]
+    '10-'
+    """
+    # One letter a probe, because the trainer writes its whole log into every checkpoint folder.
     marks = "".join({True: "1", False: "0", None: "-"}[right] for right in outcomes)
     entry.update({"monitor/before": marks, "monitor/asked": asked})
 
@@ -54,7 +71,14 @@ def resumed(state: Any, folder: str | Path, asked: str, encoded: dict[str, Any])
 
     Without the file of log-probabilities, or with one of other probes or texts, the KL is None from here on.
     Raises ValueError, one sentence, when nothing was measured at step 0, or other things than are asked now.
+
+    >>> from transformers import TrainerState
+    >>> entry = {"step": 0, "monitor/seconds": 0.2, "monitor/accuracy": 0.5}
+    >>> note_outcomes(entry, [True, False], asked="ab12")
+    >>> resumed(TrainerState(global_step=20, log_history=[entry]), FOLDER, "ab12", {})[0].outcomes
+    [True, False]
     """
+    # Each checkpoint has seconds, and none of the trainer's own entries does.
     entries = [entry for entry in state.log_history if "monitor/seconds" in entry]
     if not entries or "monitor/before" not in entries[0]:
         raise ValueError(

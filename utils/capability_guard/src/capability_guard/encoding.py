@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from capability_guard.chat import Chat
 from capability_guard.jsonl import DataError
 from capability_guard.probes import Probe
 
@@ -19,7 +20,11 @@ TOKENS_A_BATCH = 384  # small enough that rows of a batch are about equally long
 class Batch:
     """Rows of about one length. ids, labels: [rows, longest], right-padded; labels are IGNORE where nothing is scored.
 
-    rows: where each row stood in what was encoded, [rows].
+    rows: where each row stood in what was encoded, [rows]. mask: 1 for a token, 0 for padding, [rows, longest].
+
+    >>> batch = encode(tokenizer, [Probe("What is 2+2?", "4.", "arithmetic")])[0]
+    >>> tokenizer.decode(batch.labels[batch.labels != IGNORE])
+    ' 4.'
     """
 
     ids: torch.Tensor
@@ -29,23 +34,38 @@ class Batch:
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Probe | str], longest: int | None = None, chat: bool = False
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Probe | str],
+    longest: int | None = None,
+    chat: bool | Chat = False,
+    tokens_a_batch: int = TOKENS_A_BATCH,
 ) -> list[Batch]:
     """Tokenise probes (only the answer is scored) or plain texts (all of it is), and batch them by length.
 
-    The answer is tokenised apart from its prompt, since generation starts from the prompt's own tokens.
-    chat: put each prompt through the tokenizer's chat template.
+    chat: put each prompt through the tokenizer's chat template. tokens_a_batch: how much is read at once, padding included.
     Raises DataError when a row has nothing to score or is longer than ``longest`` tokens.
+
+    >>> (batch,) = encode(tokenizer, ["How do you make tea?", "Make tea."])
+    >>> batch.rows, batch.mask.sum(dim=1).tolist()  # the shorter one comes first
+    ([1, 0], [5, 7])
     """
+    chat = Chat.of(chat)
+    between: str | None = None  # what stands between a prompt and its answer; a template tells it once for all
     encoded: list[tuple[list[int], list[int]]] = []
     for row in rows:
         asked = isinstance(row, Probe) and row.measure != "loss"
         text = row.text if isinstance(row, Probe) else row
-        prompt = prompt_ids(tokenizer, row.prompt, chat) if asked else tokenizer(text).input_ids
-        between = "" if chat else " "  # a chat template ends where the answer begins
-        answer = tokenizer(between + row.answer, add_special_tokens=False).input_ids if asked else []
+        if asked:
+            if between is None:
+                between = " " if chat is None else chat.before_answer(tokenizer, row.prompt, row.answer)
+            prompt = prompt_ids(tokenizer, row.prompt, chat)
+            asked_text = row.prompt if chat is None else chat.render(tokenizer, row.prompt)
+            answer = answer_ids(tokenizer, prompt, asked_text, between + row.answer, special=chat is None)
+        else:
+            prompt, answer = text_ids(tokenizer, text), []
         ids = prompt + answer
         labels = [IGNORE] * len(prompt) + answer if asked else prompt
+        # The first token of a text has nothing before it that could predict it, so a text needs two tokens.
         if len(ids) < 2 or (asked and not answer):
             raise DataError(f"{text!r} leaves no token to score; give it a longer answer.")
         if longest and len(ids) > longest:
@@ -56,7 +76,8 @@ def encode(
     pad = pad_id(tokenizer)
     batches, chosen = [], []
     for i in order:
-        if chosen and (len(chosen) + 1) * len(encoded[i][0]) > TOKENS_A_BATCH:
+        # The rows come shortest first, so this one would set the width of the whole batch.
+        if chosen and (len(chosen) + 1) * len(encoded[i][0]) > tokens_a_batch:
             batches.append(_pad(encoded, chosen, pad))
             chosen = []
         chosen.append(i)
@@ -64,6 +85,7 @@ def encode(
 
 
 def _pad(encoded: list[tuple[list[int], list[int]]], chosen: list[int], pad: int) -> Batch:
+    # On the right: a causal model never looks there, so the positions of the tokens stay as they are.
     longest = max(len(encoded[i][0]) for i in chosen)
     ids = torch.full((len(chosen), longest), pad)
     labels = torch.full((len(chosen), longest), IGNORE)
@@ -76,22 +98,98 @@ def _pad(encoded: list[tuple[list[int], list[int]]], chosen: list[int], pad: int
     return Batch(ids, labels, mask, chosen)
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str, chat: bool) -> list[int]:
-    """The tokens that a model reads before it answers. Raises DataError for ``chat`` without a chat template."""
-    if not chat:
-        return tokenizer(prompt).input_ids
-    if not tokenizer.chat_template:
-        raise DataError("This tokenizer has no chat template; ask without chat, or give it one.")
-    turn = [{"role": "user", "content": prompt}]
-    text = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    return tokenizer(text, add_special_tokens=False).input_ids  # the template has written them already
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str, chat: bool | Chat | None) -> list[int]:
+    """The tokens that a model reads before it answers. Raises DataError where there is no chat template, or it refuses.
+
+    >>> tokenizer.decode(prompt_ids(tokenizer, "What is 2+2?", chat=False))
+    'What is 2+2?'
+    """
+    chat = Chat.of(chat)
+    if chat is None:
+        return text_ids(tokenizer, prompt)
+    return text_ids(tokenizer, chat.render(tokenizer, prompt), special=False)  # the template has written them already
+
+
+def text_ids(tokenizer: PreTrainedTokenizerBase, text: str, special: bool = True) -> list[int]:
+    """A text as tokens, open at its end: as a model reads it that is to go on.
+
+    special: with what the tokenizer puts in front of each text. What some put *behind* it (T5's end-of-text token) is taken
+    off, since nothing comes after an end; and a beginning-of-text token that two settings both add stands there once.
+
+    >>> text_ids(tokenizer, "Make tea.") == tokenizer("Make tea.").input_ids
+    True
+    """
+    ids = list(tokenizer(text, add_special_tokens=special).input_ids)
+    if special:
+        bare = list(tokenizer(text, add_special_tokens=False).input_ids)
+        for start in range(len(ids) - len(bare) + 1):
+            if bare and ids[start : start + len(bare)] == bare:
+                ids = ids[: start + len(bare)]
+                break
+    end, begin = tokenizer.eos_token_id, tokenizer.bos_token_id
+    if len(ids) > 1 and ids[-1] == end and not text.rstrip().endswith(tokenizer.eos_token or "\0"):
+        ids = ids[:-1]
+    while len(ids) > 1 and ids[0] == ids[1] == begin:
+        ids = ids[1:]
+    return ids
+
+
+def answer_ids(
+    tokenizer: PreTrainedTokenizerBase, prompt: list[int], asked: str, answer: str, special: bool = True
+) -> list[int]:
+    """The tokens in which a model would write ``answer`` (with the white space before it) after the prompt's own tokens.
+
+    Prompt and answer are tokenised together, as they were in training, and cut where the prompt's tokens end: apart, many
+    tokenizers begin an answer with a space that is in no text. Where a merge runs across the cut, no such place exists; then it
+    is the first way of writing that gives the text back.
+
+    >>> prompt = text_ids(tokenizer, "What is 2+2?")
+    >>> tokenizer.decode(answer_ids(tokenizer, prompt, "What is 2+2?", " 4."))
+    ' 4.'
+    """
+    together = text_ids(tokenizer, asked + answer, special)
+    if together[: len(prompt)] == prompt and len(together) > len(prompt):
+        return together[len(prompt) :]
+    read = _text(tokenizer, prompt)
+    candidates = [
+        _tail(tokenizer, answer),
+        text_ids(tokenizer, answer, False),
+        text_ids(tokenizer, answer.lstrip(), False),
+    ]
+    for ids in candidates:
+        if ids and _text(tokenizer, prompt + ids) == read + answer:
+            return ids
+    return candidates[1]  # a tokenizer that changes text (small letters, accents) gives none of them back
+
+
+def _tail(tokenizer: PreTrainedTokenizerBase, answer: str) -> list[int]:
+    """The answer's tokens behind another text, with which nothing of it merges: Metaspace then adds no space of its own."""
+    for before in ("?", "\n", "a"):
+        front, both = (text_ids(tokenizer, text, False) for text in (before, before + answer))
+        if both[: len(front)] == front:
+            return both[len(front) :]
+    return []
+
+
+def _text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    return tokenizer.decode(ids, clean_up_tokenization_spaces=False)
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """What fills up a row. Which token does not matter, since the mask hides it; but there must be one."""
+    """What fills up a row. Which token does not matter, since the mask hides it; but there must be one.
+
+    >>> tokenizer.pad_token = None  # as GPT-2 comes
+    >>> pad_id(tokenizer) == tokenizer.eos_token_id
+    True
+    """
     return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
 
 
 def context_length(model: PreTrainedModel) -> int | None:
-    """How many tokens the model can read at once, or None where its config does not say."""
+    """How many tokens the model can read at once, or None where its config does not say.
+
+    >>> context_length(model)
+    128
+    """
+    # GPT-2's config answers to this name too, for what it calls n_positions.
     return getattr(model.config, "max_position_embeddings", None)

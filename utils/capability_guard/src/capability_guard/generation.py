@@ -1,37 +1,88 @@
-"""What a model goes on to say, greedily."""
+"""What a model goes on to say, greedily: the likeliest token each time, whatever was saved beside the model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from capability_guard.encoding import pad_id
-from capability_guard.forward import undisturbed
+from capability_guard.forward import input_device, undisturbed, without_adapter
 
-ROWS_AT_ONCE = 16  # prompts that are completed together
+ROWS_AT_ONCE = 16  # prompts that are completed together: the memory for their keys and values grows with each
 
 
 def complete(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Sequence[int]], max_new_tokens: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    fold: bool = True,
 ) -> list[str]:
-    """What the model goes on to say, greedily, after each prompt (its tokens), white space folded.
+    """What the model goes on to say, greedily, after each prompt (its tokens). fold: with white space folded.
 
     Prompts of one length are completed together: no padding, so the rows cannot disturb each other.
+
+    >>> complete(model, tokenizer, [tokenizer("What is 2+2?").input_ids], max_new_tokens=8)
+    ['4.']
     """
     said = [""] * len(prompts)
     by_length: dict[int, list[int]] = {}
     for i, prompt in enumerate(prompts):
         by_length.setdefault(len(prompt), []).append(i)
     chunks = [same[k : k + ROWS_AT_ONCE] for same in by_length.values() for k in range(0, len(same), ROWS_AT_ONCE)]
-    with undisturbed(model):
+    if not chunks:
+        return said
+    with undisturbed(model), greedily(model, tokenizer, max_new_tokens):
         for chunk in chunks:
-            ids = torch.tensor([prompts[i] for i in chunk], device=model.device)
-            output = model.generate(
-                input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, do_sample=False,
-                pad_token_id=pad_id(tokenizer),
-            )  # fmt: skip
+            ids = torch.tensor([prompts[i] for i in chunk], device=input_device(model))
+            # The mask is given because generate would guess it, and take a pad token inside a prompt for padding.
+            output = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids))
             for i, row in zip(chunk, output[:, ids.shape[1] :], strict=True):
-                said[i] = " ".join(tokenizer.decode(row, skip_special_tokens=True).split())
+                text = tokenizer.decode(row, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+                said[i] = " ".join(text.split()) if fold else text
     return said
+
+
+@contextmanager
+def greedily(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int) -> Iterator[None]:
+    """Within, ``generate`` decodes greedily: one beam, one sequence, no penalty and no token forbidden.
+
+    Not by arguments to ``generate``: it fills what they leave open from the settings that were saved beside the model, such as
+    a repetition penalty or tokens to suppress. The model's own end-of-text tokens are kept.
+
+    >>> model.generation_config.repetition_penalty = 5.0
+    >>> with greedily(model, tokenizer, 8):
+    ...     model.generation_config.repetition_penalty
+    1.0
+    >>> model.generation_config.repetition_penalty
+    5.0
+    """
+    inner = without_adapter(model)
+    saved = inner.generation_config
+    settings = GenerationConfig(
+        max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, num_return_sequences=1, repetition_penalty=1.0, use_cache=True,
+        eos_token_id=_ends(inner, tokenizer), pad_token_id=pad_id(tokenizer),
+    )  # fmt: skip
+    holders = [one for one in dict.fromkeys([model, inner]) if "generation_config" in vars(one) or one is inner]
+    kept = [vars(one).get("generation_config") for one in holders]
+    try:
+        for one in holders:
+            one.generation_config = settings
+        yield
+    finally:
+        for one, config in zip(holders, kept, strict=True):
+            one.generation_config = saved if config is None else config
+
+
+def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
+    """Every token that ends a text for this model: its settings, its config and its tokenizer may each name others."""
+    named = (
+        getattr(model.generation_config, "eos_token_id", None),
+        getattr(model.config, "eos_token_id", None),
+        tokenizer.eos_token_id,
+    )
+    ends = [end for one in named if one is not None for end in (one if isinstance(one, (list, tuple)) else [one])]
+    return list(dict.fromkeys(int(end) for end in ends)) or None

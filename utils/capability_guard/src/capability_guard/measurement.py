@@ -1,13 +1,8 @@
-"""Watch a fine-tuning run for what it forgets: a callback for any ``transformers.Trainer`` or TRL trainer.
+"""What was measured of one model, as a file that can be kept, compared, and checked when it is read again.
 
-    monitor = RegressionMonitor(tokenizer, probes, every=10)
-    trainer = SFTTrainer(model, ..., callbacks=[monitor])
-    trainer.train()
-    monitor.checkpoints        # from step 0, measured before anything trained
-
-The model under test is whatever the trainer trains, PEFT-wrapped or not. Measuring changes nothing: no random number
-is drawn, and every module is afterwards in the mode that it was in. In several processes the first one measures, and
-all of them stop when it says so. A run that is resumed goes on with the baseline of its first start.
+A file comes from elsewhere: from another machine, from a cache, from a pull request. So whatever a report or a verdict rests
+on is checked when a measurement is made, and a file that no ``save`` could have written is refused with one sentence. Nothing
+heavy is imported here, since the gate compares two files without torch.
 """
 
 from __future__ import annotations
@@ -24,18 +19,24 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from capability_guard.files import write_whole
+from capability_guard.files import read_text, write_whole
 from capability_guard.probes import MEASURES, Probe
 
-SCHEMA = 1
-PACKAGES = ("torch", "transformers", "peft")
+SCHEMA = 1  # of the file; it rises when an older version would misread a newer file
+PACKAGES = ("torch", "transformers", "peft")  # those whose version can change an answer
 # What the fields of a file may be, besides the rows and the scores, which are checked one by one.
 KINDS = {"model": str, "adapter": (str, type(None)), "chat": bool, "notes": list, "settings": dict, "versions": dict,
-         "seconds": (int, float), "measured": str, "machine": str, "rows": list, "means": list}  # fmt: skip
+         "seconds": (int, float), "measured": str, "machine": str, "rows": list, "means": list,
+         "asked": dict, "noise": (dict, type(None))}  # fmt: skip
 
 
 class MeasurementError(ValueError):
-    """A measurement that cannot be used: the message says what is wrong with it and what to do."""
+    """A measurement that cannot be used: the message says what is wrong with it and what to do.
+
+    >>> Measurement(model="base", rows=())
+    Traceback (most recent call last):
+    capability_guard.measurement.MeasurementError: A measurement without probes says nothing; measure at least one.
+    """
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Row:
     """One probe and how the model did. right: None where there is only a loss. loss: nats per token of the answer.
 
     said: what the model answered, "" where nothing was asked of it. choices: what it could choose from, if anything.
+    share: how right it is, 0 to 1, where an outcome is neither right nor wrong (measure "share", from other harnesses).
+
+    >>> Row("What is 2+2?", "4.", "arithmetic", right=False, loss=3.2, said="5.").said
+    '5.'
     """
 
     prompt: str
@@ -53,20 +58,30 @@ class Row:
     right: bool | None = None
     loss: float | None = None
     said: str = ""
+    share: float | None = None
 
     @property
     def key(self) -> tuple:
-        """What was asked: the same in two measurements of one probe set."""
+        """What was asked: the same in two measurements of one probe set, whatever was answered.
+
+        >>> Row("Hot?", "Cold.", "opposites", right=True).key == Row("Hot?", "Cold.", "opposites", right=False).key
+        True
+        """
         return self.capability, self.measure, self.prompt, self.answer, self.choices
 
     def check(self, where: str) -> None:
-        """Raises MeasurementError, starting with ``where``, for a row that no measurement could have written."""
+        """Raises MeasurementError, starting with ``where``, for a row that no measurement could have written.
+
+        >>> Row("What is 2+2?", "4.", "arithmetic").check("Probe 1")
+        Traceback (most recent call last):
+        capability_guard.measurement.MeasurementError: Probe 1: a probe with measure 'exact' says neither right nor wrong.
+        """
         texts = (self.prompt, self.answer, self.capability, self.said, *self.choices)
         if not all(isinstance(text, str) for text in texts) or not self.capability.strip():
             raise MeasurementError(
                 f"{where}: prompt, answer, said and choices must be text, and a capability is named."
             )
-        if self.measure not in MEASURES:
+        if self.measure not in (*MEASURES, "share"):
             raise MeasurementError(f"{where}: measure is {self.measure!r}; it must be one of {', '.join(MEASURES)}.")
         if self.right is not None and not isinstance(self.right, bool):
             raise MeasurementError(f"{where}: right is {self.right!r}; it must be true, false or null.")
@@ -74,13 +89,19 @@ class Row:
             raise MeasurementError(
                 f"{where}: loss is {self.loss!r}; it must be a finite number. Did the model diverge?"
             )
-        if (self.loss if self.measure == "loss" else self.right) is None:
+        if self.share is not None and not (_is_number(self.share) and 0 <= self.share <= 1):
+            raise MeasurementError(f"{where}: share is {str(self.share)[:20]}; it must be from 0 to 1.")
+        if {"loss": self.loss, "share": self.share}.get(self.measure, self.right) is None:
             raise MeasurementError(f"{where}: a probe with measure {self.measure!r} says neither right nor wrong.")
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A score that is known only as a mean (0 to 1) over ``samples``, with its standard error."""
+    """A score that is known only as a mean (0 to 1) over ``samples``, with its standard error.
+
+    >>> Mean("arc_easy", value=0.72, error=0.01, samples=2376).name
+    'arc_easy'
+    """
 
     name: str
     value: float
@@ -94,6 +115,12 @@ class Measurement:
 
     chat: whether the probes were put through the chat template. settings: whatever else must be the same in two
     measurements that are compared. notes: what a reader of the report should know. means: scores without rows.
+    seconds: how long it took. measured: when, as ISO 8601 in UTC. asked: how the questions were put and on what, as
+    ``measuring.circumstances`` says. noise: how many outcomes of each capability flip if the same model is only asked in
+    another way, if that was looked at. Raises MeasurementError for what cannot have been measured.
+
+    >>> Measurement(model="base", rows=[Row("What is 2+2?", "4.", "arithmetic", right=True)]).rows[0].right
+    True
     """
 
     model: str
@@ -107,8 +134,11 @@ class Measurement:
     measured: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
     versions: dict[str, str] = field(default_factory=lambda: installed(PACKAGES))
     machine: str = field(default_factory=lambda: f"{platform.system()} {platform.machine()}")
+    asked: dict[str, str] = field(default_factory=dict)
+    noise: dict[str, int] | None = None
 
     def __post_init__(self) -> None:
+        # A frozen dataclass forbids assignment, to itself too.
         object.__setattr__(self, "rows", tuple(self.rows))  # a list will do
         if not self.rows and not self.means:
             raise MeasurementError("A measurement without probes says nothing; measure at least one.")
@@ -132,7 +162,15 @@ class Measurement:
         said: Sequence[str] | None = None,
         **about: Any,
     ) -> Measurement:
-        """From outcomes that you have already, one a probe. about: the other fields, of which ``model`` must be given."""
+        """From outcomes that you have already, one a probe. about: the other fields. ``model`` is needed.
+
+        right: None for a loss probe. loss: nats per token. said: "" where the model was not asked to speak.
+
+        >>> from capability_guard.probes import load_probes
+        >>> probes = load_probes(PROBES)[:2]
+        >>> [row.said for row in Measurement.of(probes, [True, False], model="base").rows]
+        ['4.', '']
+        """
         losses = [None] * len(probes) if loss is None else loss
         answers = [p.answer if r else "" for p, r in zip(probes, right, strict=True)] if said is None else said
         rows = [
@@ -143,17 +181,33 @@ class Measurement:
 
     @property
     def name(self) -> str:
-        """Model and adapter, for people."""
+        """Model and adapter, for people.
+
+        >>> Measurement("base", [Row("What is 2+2?", "4.", "arithmetic", right=True)], adapter="support-lora").name
+        'base + support-lora'
+        """
         return self.model if self.adapter is None else f"{self.model} + {self.adapter}"
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same probes, whatever their order and whatever was answered."""
+        """The same for the same probes, whatever their order and whatever was answered.
+
+        Sixteen hexadecimal digits.
+
+        >>> hot, day = Row("Hot?", "Cold.", "opposites", right=True), Row("Day?", "Night.", "opposites", right=True)
+        >>> Measurement("base", [hot, day]).fingerprint == Measurement("tuned", [day, hot]).fingerprint
+        True
+        """
         asked = sorted(json.dumps(row.key, ensure_ascii=False) for row in self.rows)
         return hashlib.sha256("\n".join(asked).encode()).hexdigest()[:16]
 
     def keyed(self) -> dict[tuple, Row]:
-        """The rows by what they ask. A probe that is asked twice is told apart by how often it came before."""
+        """The rows by what they ask. A probe that is asked twice is told apart by how often it came before.
+
+        >>> twice = [Row("Hot?", "Cold.", "opposites", right=right) for right in (True, False)]
+        >>> [number for _, number in Measurement("base", twice).keyed()]
+        [0, 1]
+        """
         seen: Counter = Counter()
         rows = {}
         for row in self.rows:
@@ -162,21 +216,45 @@ class Measurement:
         return rows
 
     def save(self, path: str | Path) -> Path:
-        """Write JSON, under a temporary name first, so that a crash or a full disk leaves no half file behind."""
+        """Write JSON, under a temporary name first, so that a crash or a full disk leaves no half file behind.
+
+        Gives back the path. Raises OSError when it cannot be written.
+
+        >>> measured = Measurement("base", [Row("What is 2+2?", "4.", "arithmetic", right=True)])
+        >>> Measurement.load(measured.save(FOLDER / "base.json")) == measured
+        True
+        """
         data = {"schema": SCHEMA, "fingerprint": self.fingerprint, **asdict(self)}
+        # NaN is not JSON, though Python would write it. ``check`` has refused it by now; this makes sure.
         return write_whole(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Measurement:
-        """Read what ``save`` wrote. Raises MeasurementError with one sentence when the file is not that."""
+        """Read what ``save`` wrote. Raises MeasurementError with one sentence when the file is not that.
+
+        >>> path = Measurement("base", [Row("What is 2+2?", "4.", "arithmetic", right=False)]).save(FOLDER / "base.json")
+        >>> _ = path.write_text(path.read_text().replace("2+2", "1+3"))
+        >>> Measurement.load(path)
+        Traceback (most recent call last):
+        capability_guard.measurement.MeasurementError: ...base.json was changed after it was measured: its probes do not fit
+        their fingerprint.
+        """
         return cls.from_json(read_json(path), path)
 
     @classmethod
     def from_json(cls, data: Any, path: str | Path) -> Measurement:
-        """From the parsed content of ``path``."""
+        """From the parsed content of ``path``, which an error names. Raises MeasurementError.
+
+        >>> Measurement.from_json({"schema": 2, "rows": []}, "new.json")
+        Traceback (most recent call last):
+        capability_guard.measurement.MeasurementError: new.json has schema 2, and this version reads up to 1; update it, or
+        measure again.
+        """
         if not isinstance(data, dict) or "schema" not in data or "rows" not in data:
-            raise MeasurementError(f"{path} is JSON but no measurement; give a file that utils.check wrote.")
-        data = dict(data)
+            raise MeasurementError(
+                f"{path} is JSON but no measurement; give a file that `capability-guard measure` wrote."
+            )
+        data = dict(data)  # a copy, since the fields are taken out of it one by one
         schema, fingerprint = data.pop("schema"), data.pop("fingerprint", None)
         if isinstance(schema, int) and schema > SCHEMA:
             raise MeasurementError(
@@ -195,9 +273,15 @@ class Measurement:
             data["rows"] = [Row(**{**row, "choices": tuple(row.get("choices", ()))}) for row in data["rows"]]
             data["means"] = tuple(Mean(**mean) for mean in data.get("means", ()))
             data["notes"] = tuple(map(str, data.get("notes", ())))
-            data |= {name: {k: str(v) for k, v in data.get(name, {}).items()} for name in ("settings", "versions")}
+            data |= {
+                name: {k: str(v) for k, v in data.get(name, {}).items()} for name in ("settings", "versions", "asked")
+            }
+            if data.get("noise") is not None and not all(
+                type(flips) is int and flips >= 0 for flips in data["noise"].values()
+            ):
+                raise MeasurementError(f"its noise is {str(data['noise'])[:60]}, which it cannot be; measure again.")
             measurement = cls(**data)
-        except MeasurementError as error:
+        except MeasurementError as error:  # what __post_init__ says, after the name of the file
             raise MeasurementError(f"{path}, {str(error)[0].lower()}{str(error)[1:]}") from error
         except (KeyError, TypeError, AttributeError) as error:
             raise MeasurementError(f"{path} is not a whole measurement ({error}); measure again.") from error
@@ -209,9 +293,16 @@ class Measurement:
 
 
 def read_json(path: str | Path) -> Any:
-    """Parse a JSON file. Raises MeasurementError with one sentence."""
+    """Parse a JSON file. Raises MeasurementError with one sentence.
+
+    >>> _ = (FOLDER / "half.json").write_text('{"rows": [')
+    >>> read_json(FOLDER / "half.json")
+    Traceback (most recent call last):
+    capability_guard.measurement.MeasurementError: ...half.json is not JSON (Expecting value: line 1 column 11 (char 10));
+    measure again.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except OSError as error:
         raise MeasurementError(f"{path} cannot be read ({error.strerror}); check the path.") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a whole number of thousands of digits
@@ -220,6 +311,7 @@ def read_json(path: str | Path) -> Any:
 
 def _is_number(value: Any) -> bool:
     """A finite number. JSON has whole numbers of any size, and one that no float can hold is none."""
+    # To Python, True is the number 1. In a file it is a mistake.
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     try:
@@ -229,7 +321,11 @@ def _is_number(value: Any) -> bool:
 
 
 def installed(packages: Sequence[str]) -> dict[str, str]:
-    """The version of each package that is there."""
+    """The version of each package that is there.
+
+    >>> list(installed(["torch", "no-such-package"]))
+    ['torch']
+    """
     found = {}
     for package in packages:
         try:

@@ -1,19 +1,25 @@
-"""Measure one model on a probe set."""
+"""Measure one model on a probe set: ask, keep what was said, and record all that decides the figures."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from capability_guard.chat import Chat, without_thinking
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Measurement, MeasurementError
 from capability_guard.probes import Probe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+CONTAINS_TOKENS = 32  # as in ``asking``, which imports torch
 
 
 def measure(
@@ -23,55 +29,139 @@ def measure(
     *,
     name: str = "",
     adapter: str | None = None,
-    chat: bool = False,
+    chat: bool | Chat = False,
+    max_new_tokens: int = CONTAINS_TOKENS,
+    repeat: bool = False,
     notes: Sequence[str] = (),
 ) -> Measurement:
     """Ask a model every probe, and keep what it said. name, adapter: what to call them in reports.
 
-    Raises DataError for a probe that cannot be asked, MeasurementError where the model gives no finite number.
+    chat: True asks through the chat template; a ``Chat`` adds a system turn, variables or a fixed day. max_new_tokens: how much
+    the model may say to a "contains" probe. repeat: ask once more in other batches and in bfloat16, and keep how many outcomes
+    flip by that alone. notes: what a reader of the report should know. Raises DataError for a probe that cannot be asked,
+    MeasurementError where the model gives no finite number.
+
+    >>> from capability_guard.probes import load_probes
+    >>> measured = measure(model, tokenizer, load_probes(PROBES), name="practice model")
+    >>> measured.rows[0].said, measured.rows[0].right, round(measured.rows[0].loss, 3)
+    ('4.', True, 0.005)
     """
-    from capability_guard.asking import score_probes  # torch takes seconds to import, and the gate needs none of it
+    from capability_guard.asking import ask, encode_probes  # torch takes seconds to import, and the gate needs none of it
+    from capability_guard.encoding import context_length
 
     if not probes:
         raise DataError("There are no probes; without them nothing can be measured. Add some.")
+    if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
+        raise DataError(f"max_new_tokens is {max_new_tokens!r}; give a whole number of at least 1.")
     began = time.perf_counter()
-    scores = score_probes(model, tokenizer, probes, chat=chat)
+    tokens = encode_probes(tokenizer, probes, context_length(model), chat, max_new_tokens)
+    scores = ask(model, tokenizer, tokens)
     for probe, loss in zip(probes, scores.loss, strict=True):
         if not math.isfinite(loss):
             raise MeasurementError(
                 f"The model's loss on {(probe.prompt or probe.answer)[:60]!r} is {loss}: it diverged, or its weights are "
                 "damaged; use an earlier checkpoint."
             )
-    said = _said(model, tokenizer, probes, scores.correct, chat)
+    said = _said(model, tokenizer, tokens, scores.correct, chat)
+    found = list(notes)
+    if other := scores.in_other_tokens:
+        found.append(
+            f"{len(other)} of {len(probes)} probes were answered right in other tokens than their answer has, as {probes[other[0]].answer!r}: "
+            "they count as right, and their loss is that of the answer's own tokens."
+        )
+    noise = _noise(model, tokenizer, probes, scores.correct, chat, max_new_tokens) if repeat else None
     return Measurement.of(
         probes, scores.correct, [round(loss, 6) for loss in scores.loss], said,
-        model=name or getattr(model, "name_or_path", "") or type(model).__name__, adapter=adapter, chat=chat,
-        notes=tuple(notes), seconds=round(time.perf_counter() - began, 2),
+        model=name or getattr(model, "name_or_path", "") or type(model).__name__, adapter=adapter, chat=bool(chat),
+        notes=tuple(found), seconds=round(time.perf_counter() - began, 2), noise=noise,
+        asked=circumstances(model, tokenizer, probes, chat, max_new_tokens),
     )  # fmt: skip
 
 
-def _said(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe], right: Sequence, chat: bool
-) -> list[str]:
+def circumstances(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    probes: Sequence[Probe],
+    chat: bool | Chat = False,
+    max_new_tokens: int = CONTAINS_TOKENS,
+) -> dict[str, str]:
+    """How the questions were put and on what: all that decides the figures besides the weights, as short texts.
+
+    prompts, template, tokenizer: fingerprints. system, variables, date: as given. decoding, precision, device, batch: in words.
+    Nothing is drawn at random, so there is no seed.
+
+    >>> asked = circumstances(model, tokenizer, [Probe("What is 2+2?", "4.", "arithmetic")])
+    >>> asked["precision"], asked["device"], asked["decoding"]
+    ('float32', 'cpu', 'greedy, up to 32 tokens')
+    """
+    from capability_guard.encoding import TOKENS_A_BATCH
+    from capability_guard.forward import input_device
+
+    chat = Chat.of(chat)
+    prompts = [chat.render(tokenizer, p.prompt) if chat is not None and p.prompt else p.prompt or p.answer for p in probes]
+    vocabulary = [sorted(tokenizer.get_vocab().items()), tokenizer.bos_token, tokenizer.eos_token]
+    precisions = Counter({str(p.dtype).removeprefix("torch."): 0 for p in model.parameters()})
+    for parameter in model.parameters():
+        precisions[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
+    asked = {
+        "prompts": _fingerprint(sorted(prompts)),
+        "tokenizer": _fingerprint(vocabulary),
+        "decoding": f"greedy, up to {max_new_tokens} tokens",
+        "precision": precisions.most_common(1)[0][0] if precisions else "none",
+        "device": input_device(model).type,
+        "batch": f"up to {TOKENS_A_BATCH} tokens",
+    }
+    if chat is not None:
+        asked["template"] = _fingerprint(tokenizer.get_chat_template())
+        asked |= {"system": chat.system} if chat.system is not None else {}
+        asked |= {"variables": json.dumps(dict(chat.variables), sort_keys=True, default=str)} if chat.variables else {}
+        asked |= {"date": chat.date} if chat.date is not None else {}
+    return asked
+
+
+def _fingerprint(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def _noise(model, tokenizer, probes, correct, chat, max_new_tokens) -> dict[str, int]:
+    """How many probes of each capability come out otherwise when the same model reads one row at a time, or in bfloat16."""
+    import torch
+
+    from capability_guard.asking import ask, encode_probes
+    from capability_guard.encoding import context_length
+    from capability_guard.forward import input_device
+
+    again = [ask(model, tokenizer, encode_probes(tokenizer, probes, context_length(model), chat, max_new_tokens, tokens_a_batch=1)).correct]
+    with torch.autocast(input_device(model).type, torch.bfloat16):
+        again.append(ask(model, tokenizer, encode_probes(tokenizer, probes, context_length(model), chat, max_new_tokens)).correct)
+    flips = {probe.capability: 0 for probe in probes}
+    for i, probe in enumerate(probes):
+        flips[probe.capability] += any(other[i] != correct[i] for other in again)
+    return flips
+
+
+def _said(model, tokenizer, tokens, right: Sequence, chat: bool | Chat) -> list[str]:
     """What the model answers to each probe. An exact probe that is right says its answer, by definition."""
-    from capability_guard.asking import CONTAINS_TOKENS, score
-    from capability_guard.encoding import context_length, encode, prompt_ids
+    from capability_guard.asking import score
+    from capability_guard.encoding import context_length, encode
     from capability_guard.generation import complete
 
+    probes = tokens.probes
     said = [probe.answer if r else "" for probe, r in zip(probes, right, strict=True)]
+    # The prompt of an exact probe may leave less room than a "contains" probe has: then the model says what fits.
     longest = context_length(model) or math.inf
-    rooms: dict[int, list[tuple[int, list[int]]]] = {}  # how many tokens there is room for, and for which probes
+    rooms: dict[int, list[int]] = {}  # how many tokens there is room for, and for which probes
     for i, probe in enumerate(probes):
         if probe.measure == "contains" or (probe.measure == "exact" and not right[i]):
-            prompt = prompt_ids(tokenizer, probe.prompt, chat)
-            rooms.setdefault(min(CONTAINS_TOKENS, longest - len(prompt)), []).append((i, prompt))
+            rooms.setdefault(min(tokens.room, longest - len(tokens.prompts[i])), []).append(i)
         elif probe.measure == "choice" and not right[i]:
             rows = [replace(probe, answer=choice) for choice in probe.choices]
             scores = score(model, encode(tokenizer, rows, chat=chat))
             cost = [x * n / len(c) for x, n, c in zip(scores.loss, scores.tokens, probe.choices, strict=True)]
             said[i] = probe.choices[cost.index(min(cost))]
+    # Prompts with the same room are completed together; nearly all have the whole of it.
     for room, asked in rooms.items():
-        texts = complete(model, tokenizer, [prompt for _, prompt in asked], room)
-        for (i, _), text in zip(asked, texts, strict=True):
-            said[i] = text
+        texts = complete(model, tokenizer, [tokens.prompts[i] for i in asked], room) if room > 0 else [""] * len(asked)
+        for i, text in zip(asked, texts, strict=True):
+            said[i] = without_thinking(text, tokens.thinking).strip() if probes[i].measure == "contains" else text
     return said

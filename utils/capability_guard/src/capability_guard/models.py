@@ -8,11 +8,16 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from capability_guard.adapters import with_adapter
+from capability_guard.adapters import holds_weights, own_tokenizer, with_adapter
 
 
 class ModelUnavailable(RuntimeError):
-    """The model cannot be had here; the message says what to do."""
+    """The model cannot be loaded here; the message says what to do.
+
+    >>> load_model(FOLDER)
+    Traceback (most recent call last):
+    capability_guard.models.ModelUnavailable: '...' at ... is not a whole model (...); it needs config.json, ...
+    """
 
 
 def load_model(
@@ -34,16 +39,41 @@ def load_model(
     False
     """
     chosen = str(name).strip()
-    folder = Path(chosen).expanduser()
+    folder = Path(chosen).expanduser()  # a folder goes before a hub id of the same name: no surprise from the network
     read, source = (from_folder, folder) if folder.is_dir() else (from_hub, chosen)
     model, tokenizer = read(source, chosen, trust_remote_code)
     if adapter is not None:
         model = with_adapter(model, str(adapter), chosen, same_base, trust_remote_code)
+        tokenizer = tokenizer_of(adapter, trust_remote_code) or tokenizer
     return on_best_device(model, chosen).eval(), tokenizer
 
 
+def tokenizer_of(adapter: str | Path, trust: bool = False) -> PreTrainedTokenizerBase | None:
+    """The tokenizer that was saved with an adapter, with its chat template and its added tokens; None where there is none.
+
+    Raises ModelUnavailable where it is damaged.
+
+    >>> tokenizer_of(FOLDER) is None
+    True
+    """
+    if not own_tokenizer(adapter):
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(adapter, local_files_only=True, trust_remote_code=trust)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
+        raise _refused(str(adapter), error) or ModelUnavailable(
+            f"The tokenizer that was saved with the adapter {adapter} cannot be read ({_first_line(error)}); save it again."
+        ) from error
+
+
 def on_best_device(model: PreTrainedModel, name: str) -> PreTrainedModel:
-    """The model on the GPU, where there is one. Raises ModelUnavailable when it does not fit."""
+    """The model on the GPU, where there is one. Raises ModelUnavailable when it does not fit.
+
+    name: what the error calls it.
+
+    >>> on_best_device(model, "practice").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    True
+    """
     try:
         return model.to("cuda" if torch.cuda.is_available() else "cpu")
     except torch.cuda.OutOfMemoryError as error:
@@ -54,7 +84,19 @@ def on_best_device(model: PreTrainedModel, name: str) -> PreTrainedModel:
 
 
 def from_folder(folder: Path, name: str, trust: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """What ``save_pretrained`` wrote, asking no network. ``name`` is what an error calls it. Raises ModelUnavailable."""
+    """What ``save_pretrained`` wrote, asking no network. ``name`` is what an error calls it. Raises ModelUnavailable.
+
+    >>> model, tokenizer = from_folder(MODEL, "my model")
+    >>> model.dtype, tokenizer.decode(tokenizer("What is 2+2?").input_ids)
+    (torch.float32, 'What is 2+2?')
+    """
+    if (folder / "adapter_config.json").is_file():  # transformers would put that adapter on top, without a word
+        raise ModelUnavailable(
+            f"{name!r} holds an adapter beside the model's weights, which may have it merged in already; move adapter_config.json away "
+            "to measure the model as it is, or give the base as the model and a folder with the adapter alone as the adapter."
+            if holds_weights(folder)
+            else f"{name!r} is an adapter and no model; give its base as the model (--model) and this as the adapter (--adapter)."
+        )
     options = {"local_files_only": True, "trust_remote_code": trust}
     try:
         return _weights(folder, name, **options), AutoTokenizer.from_pretrained(folder, **options)
@@ -66,7 +108,14 @@ def from_folder(folder: Path, name: str, trust: bool = False) -> tuple[PreTraine
 
 
 def from_hub(source: str, name: str, trust: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """From the Hugging Face hub or its local cache. Raises ModelUnavailable."""
+    """From the Hugging Face hub or its local cache. source: its id. ``name`` is what an error calls it.
+
+    Raises ModelUnavailable.
+
+    >>> from_hub("no/such/model", "no/such/model")
+    Traceback (most recent call last):
+    capability_guard.models.ModelUnavailable: 'no/such/model' is neither a folder nor ...
+    """
     try:
         model = _weights(source, name, trust_remote_code=trust)
         return model, AutoTokenizer.from_pretrained(source, trust_remote_code=trust)
@@ -79,6 +128,8 @@ def from_hub(source: str, name: str, trust: bool = False) -> tuple[PreTrainedMod
 
 def _weights(source: str | Path, name: str, **options) -> PreTrainedModel:
     """The model, every weight of it from the file: transformers would fill those that are absent with random numbers."""
+    # float32, because with half precision rounding decides between two answers that are nearly as likely, and does so
+    # differently on another machine. Safetensors, because to read a pickle is to run whatever code is in it.
     model, found = AutoModelForCausalLM.from_pretrained(
         source, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
     )
@@ -93,7 +144,7 @@ def _refused(name: str, error: Exception) -> ModelUnavailable | None:
     """What is said of a model that is there and is not taken; None for any other error."""
     if isinstance(error, ModelUnavailable):
         return error
-    if "trust_remote_code" in str(error):
+    if "trust_remote_code" in str(error):  # transformers raises a plain ValueError, told by its words alone
         return ModelUnavailable(
             f"{name!r} comes with Python of its own, which is not run; use trust_remote_code (--trust-remote-code) if you "
             "have read it and trust it."

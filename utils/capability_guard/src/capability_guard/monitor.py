@@ -25,14 +25,16 @@ import torch.distributed as dist
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
 from transformers.integrations import is_deepspeed_zero3_enabled
 
-from capability_guard.asking import ask, encode_probes, kl_divergence, retention, score
+from capability_guard.adapters import carries_trained_adapter
+from capability_guard.asking import CONTAINS_TOKENS, ask, encode_probes, kl_divergence, retention, score
 from capability_guard.baseline import Baseline, note_outcomes, resumed
+from capability_guard.chat import Chat
 from capability_guard.curve import LOSSES, Checkpoint, mean_losses, to_log
 from capability_guard.encoding import context_length, encode
 from capability_guard.forward import undisturbed
 from capability_guard.jsonl import DataError
 from capability_guard.probes import Probe, fingerprint, live_subset
-from capability_guard.processes import from_the_first, processes
+from capability_guard.processes import from_the_first, is_split, processes
 from capability_guard.weights import Weights, put_back, trained_weights
 
 KL_POSITIONS = 256  # with a vocabulary of 50,000 these are 50 MB, and the mean over them is steady enough
@@ -53,12 +55,23 @@ class RegressionMonitor(TrainerCallback):
     max_drop: a drop budget in points (per cent of the probes; of those on the curve during training, of all at the end).
     When it is exceeded, training stops, ``stopped`` says why, and with ``restore`` the best weights within the budget come
     back: those with the lowest held-out loss or, without held-out texts, the latest.
-    chat: ask through the tokenizer's chat template.
+    chat: True asks through the tokenizer's chat template; a ``Chat`` adds a system turn or variables. max_new_tokens: how much
+    the model may say to a "contains" probe.
     baseline: an earlier ``monitor.baseline`` of the same model, probes and texts, to measure step 0 only once.
     on_checkpoint: called with each Checkpoint as soon as it is measured.
     Use a new monitor for each model. Raises DataError for an empty probe set, ValueError for settings out of range, for a
     baseline of other probes or texts, for a resumed run without one, and where the parameters are split over processes
     (FSDP, DeepSpeed ZeRO-3), since no process has a whole model.
+
+    >>> from transformers import TrainingArguments
+    >>> from capability_guard.probes import load_probes
+    >>> monitor = RegressionMonitor(tokenizer, load_probes(PROBES), every=1)
+    >>> ids = tokenizer("What is 2+2? Thank you for asking.").input_ids
+    >>> how = TrainingArguments(str(FOLDER), max_steps=2, learning_rate=0.05, report_to="none", disable_tqdm=True)
+    >>> _ = Trainer(model, how, train_dataset=[{"input_ids": ids, "labels": ids}] * 16, callbacks=[monitor]).train()
+    {'train_runtime': ...}
+    >>> [(c.step, c.accuracy) for c in monitor.checkpoints]  # that learning rate was far too high
+    [(0, 1.0), (1, 0.0), (2, 0.0)]
     """
 
     def __init__(
@@ -73,7 +86,8 @@ class RegressionMonitor(TrainerCallback):
         live: int | None = None,
         max_drop: float | None = None,
         restore: bool = True,
-        chat: bool = False,
+        chat: bool | Chat = False,
+        max_new_tokens: int = CONTAINS_TOKENS,
         baseline: Baseline | None = None,
         on_checkpoint: Callable[[Checkpoint], None] | None = None,
     ) -> None:
@@ -89,7 +103,7 @@ class RegressionMonitor(TrainerCallback):
             raise ValueError(f"max_drop is {max_drop}; give points from 0 to 100.")
         if max_drop is not None and all(probe.measure == "loss" for probe in probes):
             raise ValueError(f"max_drop is {max_drop} points and every probe is a loss probe; add some with answers.")
-        self.tokenizer, self.probes, self.chat = tokenizer, list(probes), chat
+        self.tokenizer, self.probes, self.chat, self.max_new_tokens = tokenizer, list(probes), chat, max_new_tokens
         self.live = self.probes if live is None else live_subset(self.probes, live)
         if max_drop is not None and all(probe.measure == "loss" for probe in self.live):
             raise ValueError(
@@ -108,19 +122,28 @@ class RegressionMonitor(TrainerCallback):
         self.seconds_measuring = 0.0
         self._trainer: Trainer | None = None
         self._whole: Checkpoint | None = None  # the last checkpoint at which all probes were asked
-        self._kept = False
-        self._encoded: dict[str, Any] = {}
-        self._model: torch.nn.Module | None = None
+        self._kept = False  # whether this run's folder has the baseline's file
+        self._encoded: dict[str, Any] = {}  # the tokens of the texts by name, of all probes, and of those on the curve
+        self._model: torch.nn.Module | None = None  # the one that the baseline is of
         self._best: tuple[float, int, Weights] | None = None  # held-out loss, step, weights
 
     def log_to(self, trainer: Trainer) -> None:
-        """Log through this trainer too, so that each figure reaches TensorBoard or whatever ``report_to`` names."""
+        """Log through this trainer too, so that each figure reaches TensorBoard or whatever ``report_to`` names.
+
+        A callback is made before its trainer is, so this comes last. Without it the figures are in the log history only.
+
+        >>> from transformers import TrainingArguments
+        >>> monitor = RegressionMonitor(tokenizer, [Probe("What is 2+2?", "4.", "arithmetic")])
+        >>> trainer = Trainer(model, TrainingArguments(str(FOLDER), report_to="none"), callbacks=[monitor])
+        >>> monitor.log_to(trainer)
+        """
         self._trainer = trainer
 
     # --- What the trainer calls, in every process ---------------------------------------------------------
     def on_train_begin(self, args, state, control, model=None, **kwargs):
+        """Measure step 0, or find it again in a resumed run. Raises ValueError where no process has the whole model."""
         self._began = time.perf_counter()
-        if args.fsdp or is_deepspeed_zero3_enabled():
+        if args.fsdp or is_deepspeed_zero3_enabled() or is_split(model):
             raise ValueError(
                 "The parameters are split over processes (FSDP or DeepSpeed ZeRO-3), so no process can ask the model; "
                 "train without the monitor, and measure the saved model with `capability-guard measure`."
@@ -130,17 +153,21 @@ class RegressionMonitor(TrainerCallback):
         self._agree(control)
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
+        """Measure, if it is time to, and stop the run if the budget is exceeded."""
+        # Not at the last step: ``on_train_end`` measures there, and asks all probes.
         if state.global_step % self.every == 0 and state.global_step < state.max_steps:
             if state.is_world_process_zero:
                 self._measure(model, state, control)
             self._agree(control)
 
     def on_save(self, args, state, control, **kwargs):
+        """Write the baseline's log-probabilities beside the trainer's checkpoints, for a run that is resumed."""
         if state.is_world_process_zero and self.baseline is not None and not self._kept:
             self.baseline.keep(args.output_dir)  # whatever lies there is of an earlier run in this folder
             self._kept = True
 
     def on_train_end(self, args, state, control, model=None, **kwargs):
+        """Ask all probes, and bring the best weights back if the run was stopped."""
         first = state.is_world_process_zero
         if first and not self.stopped:
             self._measure(model, state, control, everything=True)  # which may find the budget exceeded at the very end
@@ -162,14 +189,14 @@ class RegressionMonitor(TrainerCallback):
                 )
             # What was measured past this step did not happen; trained on, the model keeps its first baseline.
             self.checkpoints = [c for c in self.checkpoints if c.step <= state.global_step] or self.checkpoints
-            self.stopped, self._best = "", None
+            self.stopped, self._best = "", None  # the best weights may be of a step that did not happen
             return
         self._model, self._kept = model, state.global_step > 0
         self._encode(model)
         if state.global_step and self.baseline is None:
             self._resume(args, state, model)
         elif self.baseline is None:
-            if any(p.any() for name, p in model.named_parameters() if "lora_B" in name):
+            if carries_trained_adapter(model):
                 warnings.warn(
                     "The model carries a trained adapter at step 0, so this is no baseline of the untouched one.",
                     stacklevel=2,
@@ -181,13 +208,15 @@ class RegressionMonitor(TrainerCallback):
             )
         else:
             self.before = self.after = self.baseline.outcomes
+            # The seconds were those of the run that measured it.
             self._note(replace(self.baseline.checkpoint, seconds=0.0), model, state, control)
 
     def _asked(self) -> str:
         """A fingerprint of all that a checkpoint is measured on."""
         texts = repr([(name, list(texts)) for name, texts in self.texts.items()])
         live = ",".join(map(str, self._live_rows))
-        return f"{fingerprint(self.probes)}-{hashlib.sha256((texts + live).encode()).hexdigest()[:12]}"
+        chat = repr(self.chat) if self.chat else ""  # "" as it was before there were system turns and variables
+        return f"{fingerprint(self.probes)}-{hashlib.sha256((texts + live + chat).encode()).hexdigest()[:12]}"
 
     def _encode(self, model) -> None:
         """Tokenise once: the tokens of a probe do not change while the model does."""
@@ -199,12 +228,13 @@ class RegressionMonitor(TrainerCallback):
             return
         longest = context_length(model)
         self._encoded = {name: encode(self.tokenizer, texts, longest) for name, texts in self.texts.items() if texts}
-        self._encoded["all"] = encode_probes(self.tokenizer, self.probes, longest, self.chat)
-        self._encoded["live"] = encode_probes(self.tokenizer, self.live, longest, self.chat)
+        self._encoded["all"] = encode_probes(self.tokenizer, self.probes, longest, self.chat, self.max_new_tokens)
+        self._encoded["live"] = encode_probes(self.tokenizer, self.live, longest, self.chat, self.max_new_tokens)
 
     def _resume(self, args, state, model) -> None:
         self.baseline, self.checkpoints = resumed(state, args.output_dir, self._asked(), self._encoded)
         self.before = self.after = self.baseline.outcomes
+        # The weights that the trainer has just loaded are all there is to go back to. Any later loss beats infinity.
         if self.max_drop is not None and self._drop(self.checkpoints[-1]) <= self.max_drop:
             self._best = (math.inf, state.global_step, trained_weights(model))
 
@@ -218,6 +248,7 @@ class RegressionMonitor(TrainerCallback):
                 for name in self.texts
                 if name in self._encoded
             }
+        # The curve is of the same probes at each step, whether all were asked or only these.
         rows = self._live_rows if everything else range(len(self.live))
         right, losses = ([values[i] for i in rows] for values in (scores.correct, scores.loss))
         judged = [outcome for outcome in right if outcome is not None]
@@ -234,11 +265,12 @@ class RegressionMonitor(TrainerCallback):
         )
         if everything:
             self.after = scores.correct
-            self.before = self.before or scores.correct
+            self.before = self.before or scores.correct  # the first time is the baseline
             self._whole = checkpoint
         if self.baseline is None:
             self.baseline = Baseline(checkpoint, scores.correct, now, self._asked(), self._encoded)
         self.seconds_measuring += time.perf_counter() - began
+        # One loss that is no number is enough: the weights are broken, whatever else still looks right.
         measured = (*scores.loss, *(getattr(checkpoint, name) or 0.0 for name in LOSSES))
         self._note(checkpoint, model, state, control, next((x for x in measured if not math.isfinite(x)), None))
 
@@ -253,6 +285,7 @@ class RegressionMonitor(TrainerCallback):
             Trainer.log(self._trainer, figures)
             control.should_log = asked  # which that took for done
         if len(self.checkpoints) == 1:
+            # In the log, because the trainer saves that in each checkpoint and gives it back to a resumed run.
             note_outcomes(state.log_history[-1], self.before, self._asked())
         self._judge(checkpoint, model, control, broken)
         if self.on_checkpoint is not None:
@@ -264,7 +297,7 @@ class RegressionMonitor(TrainerCallback):
         if broken is not None:
             self.stopped = self.stopped or f"the loss was {broken} at step {checkpoint.step}: the run diverged"
             control.should_training_stop = True
-        elif self.max_drop is not None and not self.stopped:
+        elif self.max_drop is not None and not self.stopped:  # once stopped, the first reason stays
             drop = self._drop(checkpoint)
             if drop > self.max_drop:
                 self.stopped = (
@@ -277,6 +310,7 @@ class RegressionMonitor(TrainerCallback):
 
     def _drop(self, checkpoint: Checkpoint) -> float:
         """Points lost: of the probes on the curve, but of all of them when all were asked."""
+        # Where all were asked, the few on the curve have nothing to add, and noise of their own.
         if checkpoint is self._whole:
             before, after = ([right for right in side if right is not None] for side in (self.before, self.after))
             return 100 * (sum(before) - sum(after)) / len(before)
@@ -291,6 +325,7 @@ class RegressionMonitor(TrainerCallback):
 
     def _bring_back(self, model) -> int | None:
         """The best weights within the budget, in every process; the step that they are of, if there are any."""
+        # Only the first process judges, so only it has weights to give: the others take part in the broadcast and get theirs.
         step = from_the_first(self._best[1] if self.restore and self._best is not None else None)
         if step is None:
             return None

@@ -30,6 +30,12 @@ def from_dataset(dataset: Dataset, columns: Mapping[str, str], **same: str) -> l
     An answer that is a number is an index into the row's choices, as in MMLU.
     Raises DataError that names the row, for a column that is not there, for a row that makes no probe, and for one that asks
     what another did and wants another answer.
+
+    >>> from datasets import Dataset
+    >>> table = Dataset.from_dict({"question": ["Which is a metal?"], "options": [["wood", "iron"]], "right": [1]})
+    >>> columns = {"prompt": "question", "choices": "options", "answer": "right"}
+    >>> from_dataset(table, columns, capability="materials", measure="choice")[0].answer
+    'iron'
     """
     for field in (*columns, *same):
         if field not in FIELDS:
@@ -46,6 +52,7 @@ def from_dataset(dataset: Dataset, columns: Mapping[str, str], **same: str) -> l
                 raise DataError(f"row {number}: the answer is {index} and there are {len(choices)} choices.")
             fields["answer"] = choices[index]
         probe = probe_of(fields, f"row {number}")
+        # Tables repeat rows, so a repeat is dropped. With another answer, one of the two must be wrong.
         if probes.setdefault(probe.prompt or probe.answer, probe) != probe:
             raise DataError(f"row {number}: asks {probe.prompt[:60]!r} again, with another answer; keep one of them.")
     return list(probes.values())
@@ -65,10 +72,14 @@ def self_probes(
     The answers need not be true. They say what the model did before, so that a change of it can be seen; and the text
     of those that are not measured can be replayed. A prompt is left out if the model does not give its own answer again
     when it is asked as a probe (its sentence may end inside a token).
-    Raises DataError when no prompt is left.
+    prompts: a few words each. max_new_tokens: room for the sentence. Raises DataError when no prompt is left.
+
+    >>> [probe.text for probe in self_probes(model, tokenizer, ["What is 2+2?", "What is the opposite of hot?"])]
+    ['What is 2+2? 4.', 'What is the opposite of hot? Cold.']
     """
     tokens = [prompt_ids(tokenizer, prompt, chat) for prompt in prompts]
     said = complete(model, tokenizer, tokens, max_new_tokens)
+    # A sentence ends at the first . ! or ? that blank space follows (not at that of 3.5), and has a letter or digit in it.
     sentences = [re.match(r"(.*?\w.*?[.!?])(?=\s|$)", text) for text in said]
     probes = [Probe(prompt, sentence[1], capability)
               for prompt, sentence in zip(prompts, sentences, strict=True) if sentence]  # fmt: skip

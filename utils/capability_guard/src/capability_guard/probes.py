@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from capability_guard.files import write_whole
+from capability_guard.foreign import as_probe_row
 from capability_guard.jsonl import DataError, check_text, check_whole, numbered_rows
 
 KINDS = ("known", "rephrased", "held-out")
@@ -29,6 +30,9 @@ class Probe:
     "held-out" (not even the fact was; only the skill can answer it).
     measure: "exact" (the answer, letter for letter), "contains" (somewhere in what the model says), "choice" (the most
     likely of ``choices``) or "loss" (nats per token of a text; there is no prompt, and ``answer`` is the text).
+
+    >>> Probe("Which is a metal?", "iron", "materials", measure="choice", choices=("iron", "wood")).kind
+    'known'
     """
 
     prompt: str
@@ -40,23 +44,34 @@ class Probe:
 
     @property
     def text(self) -> str:
+        """Prompt and answer as the one text that a model reads; of a loss probe, its text.
+
+        >>> Probe("What is 2+2?", "4.", "arithmetic").text
+        'What is 2+2? 4.'
+        """
         return f"{self.prompt} {self.answer}".strip()
 
 
 def read_probes(path: str | Path, use: str = "probe") -> list[Probe]:
-    """Probes from one JSONL file; ``probe_of`` says what a row looks like.
+    """Probes from one JSONL file; ``probe_of`` says what a row looks like. There may be none of this use.
 
     use: "probe" for the rows that are measured, "replay" for those set aside to be practised again.
+    Raises DataError when the file cannot be read, a row is faulty, or a question is asked twice.
+
+    >>> len(read_probes(PROBES)), len(read_probes(PROBES, use="replay"))
+    (12, 0)
     """
     probes, seen = [], {}
     for where, row in numbered_rows(Path(path)):
+        row = as_probe_row(row, where, Path(path).stem)
         probe, row_use = probe_of(row, where), row.get("use") or "probe"
         if row_use not in USES:
             raise DataError(f"{where}: use is {row_use!r}; use one of {', '.join(USES)}.")
+        # A question that is asked twice would count twice. If it were both replayed and measured, it would test the replay.
         question = probe.prompt or probe.answer
         if question in seen:
             raise DataError(f"{where}: asks {question[:60]!r} again ({seen[question]}); keep one of them.")
-        seen[question] = where.rsplit(", ", 1)[1]
+        seen[question] = where.rsplit(", ", 1)[1]  # "line 3" of "probes.jsonl, line 3"
         if row_use == use:
             probes.append(probe)
     return probes
@@ -66,10 +81,18 @@ def probe_of(row: dict, where: str) -> Probe:
     """A probe from a row with ``prompt, answer, capability`` and, if wanted, ``kind``, ``measure`` and ``choices``.
 
     A row with the measure "loss" has ``text`` in place of prompt and answer. ``where`` begins the sentence of a DataError.
+
+    >>> probe_of({"text": "Water is wet.", "capability": "plain text", "measure": "loss"}, "line 1").answer
+    'Water is wet.'
+    >>> probe_of({"prompt": "What is 2+2?", "answers": "4.", "capability": "arithmetic"}, "line 2")
+    Traceback (most recent call last):
+    capability_guard.jsonl.DataError: line 2: there is a field 'answers'; did you mean 'answer'?
     """
     row = {
         field: value for field, value in row.items() if value is not None
     }  # tables write null where there is nothing
+    # Other fields are yours to add. One that is nearly the name of ours is a slip: "measures" would be ignored, and the
+    # probe asked by the default measure.
     for field in row:
         if field not in FIELDS and (meant := get_close_matches(field, FIELDS, n=1, cutoff=0.8)):
             raise DataError(f"{where}: there is a field {field!r}; did you mean {meant[0]!r}?")
@@ -81,6 +104,7 @@ def probe_of(row: dict, where: str) -> Probe:
     wanted = ("text", "capability") if measure == "loss" else ("prompt", "answer", "capability")
     for field in wanted:
         check_text(row, field, where, wanted)
+    # Blanks at the ends are taken off everywhere: they would be tokens, and there is always one space before an answer.
     if measure == "loss":
         return Probe("", row["text"].strip(), row["capability"].strip(), kind, measure)
     choices, answer = row.get("choices", []), row["answer"].strip()
@@ -90,11 +114,12 @@ def probe_of(row: dict, where: str) -> Probe:
         for choice in choices:
             check_whole(choice, "choices", where)
         choices = tuple(choice.strip() for choice in choices)
+        # With one choice, or with two that are equal, there is nothing to choose.
         if len(set(choices)) < 2 or len(set(choices)) < len(choices) or answer not in choices:
             raise DataError(
                 f"{where}: the answer {answer!r} must be one of at least two different choices, not {choices!r}."
             )
-    elif choices:
+    elif choices:  # which the other measures would ignore
         raise DataError(f'{where}: there are choices and the measure is {measure!r}; write "measure": "choice".')
     return Probe(row["prompt"].strip(), answer, row["capability"].strip(), kind, measure, tuple(choices))
 
@@ -109,12 +134,13 @@ def load_probes(source: str | Path, use: str = "probe") -> list[Probe]:
     ['4.', 'Paris.']
     """
     folder = Path(source)
+    # Sorted, since each file system lists a folder in its own order, and outcomes are compared by their position.
     files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else [folder]
     probes, seen = [], {}
     for file in files:
         for probe in read_probes(file, use):
             other = seen.setdefault(probe.prompt or probe.answer, file)
-            if other is not file:
+            if other is not file:  # repeats within one file are refused when it is read
                 raise DataError(
                     f"{file} asks {(probe.prompt or probe.answer)[:60]!r} again, as {other} does; keep one of them."
                 )
@@ -125,20 +151,38 @@ def load_probes(source: str | Path, use: str = "probe") -> list[Probe]:
 
 
 def fingerprint(probes: Sequence[Probe]) -> str:
-    """Twelve letters that change when any probe of the set does, or their order: the same set was measured twice, or not."""
+    """Twelve hexadecimal digits that change when any probe of the set does, or their order.
+
+    So you can tell whether the same set was measured twice.
+
+    >>> probes = load_probes(PROBES)
+    >>> fingerprint(probes) == fingerprint(load_probes(PROBES)), fingerprint(probes) == fingerprint(probes[::-1])
+    (True, False)
+    """
+    # The repr of a dataclass names every field, so one that is added later cannot be forgotten here.
     return hashlib.sha256(repr(list(probes)).encode()).hexdigest()[:12]
 
 
 def live_subset(probes: Sequence[Probe], size: int) -> list[Probe]:
-    """At most ``size`` probes, evenly spaced through the capabilities: always the same ones, to compare over time."""
+    """At most ``size`` probes, evenly spaced through the capabilities: always the same ones, to compare over time.
+
+    >>> [probe.capability for probe in live_subset(load_probes(PROBES), 4)]
+    ['arithmetic', 'capitals', 'elements', 'opposites']
+    """
     if size >= len(probes):
         return list(probes)
     by_capability = sorted(probes, key=lambda probe: (probe.capability, probe.kind))
+    # The middle of each of ``size`` equal stretches, so that neither the first nor the last capability is favoured.
     return [by_capability[int((i + 0.5) * len(probes) / size)] for i in range(size)]
 
 
 def save_probes(probes: Sequence[Probe], path: str | Path) -> Path:
-    """Write a probe set as JSON lines, which ``load_probes`` reads."""
+    """Write a probe set as JSON lines, which ``load_probes`` reads. Raises OSError when it cannot be written.
+
+    >>> path = save_probes([Probe("Name a colour.", "red", "colours", measure="contains")], FOLDER / "mine.jsonl")
+    >>> load_probes(path)[0].measure
+    'contains'
+    """
     rows = []
     for probe in probes:
         row = {"text": probe.answer} if probe.measure == "loss" else {"prompt": probe.prompt, "answer": probe.answer}

@@ -15,7 +15,15 @@ BRIEF_WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
 
 
 def wait_briefly(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Let OpenMP's threads sleep soon. Who sets any of these variables, or OMP_WAIT_POLICY, has decided already."""
+    """Let OpenMP's threads sleep soon. A variable that is set already, OMP_WAIT_POLICY too, is left as it is.
+
+    environ: the variables to change, those of this process if you name none.
+
+    >>> environ = {"KMP_BLOCKTIME": "200"}
+    >>> wait_briefly(environ)
+    >>> environ
+    {'KMP_BLOCKTIME': '200', 'GOMP_SPINCOUNT': '1000'}
+    """
     if "OMP_WAIT_POLICY" not in environ:
         for name, value in BRIEF_WAITING.items():
             environ.setdefault(name, value)

@@ -8,12 +8,25 @@ Weights = dict[str, torch.Tensor]  # name of a parameter -> its values
 
 
 def trained_weights(model: torch.nn.Module) -> Weights:
-    """A copy of each parameter that is being trained, by name: with LoRA, of the adapter."""
+    """A copy of each parameter that is being trained, by name: with LoRA, of the adapter.
+
+    >>> sum(p.numel() for p in trained_weights(model.requires_grad_(False)).values())  # all frozen: nothing is trained
+    0
+    """
+    # detach alone would share its memory with the parameter, and change as that is trained.
     return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
 def put_back(model: torch.nn.Module, weights: Weights) -> None:
-    """Write ``weights`` into the parameters of the same names. Raises ValueError if they are not this model's."""
+    """Write ``weights`` into the parameters of the same names. Raises ValueError if they are not this model's.
+
+    >>> weights = trained_weights(model)
+    >>> _ = torch.nn.init.zeros_(model.lm_head.weight)  # a training run that went wrong
+    >>> put_back(model, weights)
+    >>> bool(model.lm_head.weight.any())
+    True
+    """
+    # All are looked at before any is written, so that an error leaves no model of two halves.
     parameters = dict(model.named_parameters())
     for name, kept in weights.items():
         if name not in parameters or parameters[name].shape != kept.shape:

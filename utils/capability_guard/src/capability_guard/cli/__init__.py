@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return asked.run(asked)
     except KeyboardInterrupt:
-        print("Stopped; nothing was written.", file=sys.stderr)
+        print("Stopped before it was through.", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         print(

@@ -19,18 +19,30 @@ from typing import Any
 from capability_guard.jsonl import DataError, load_jsonl
 from capability_guard.measurement import Mean, Measurement, MeasurementError, Row
 
+# Exact match and, among choices, the score that does not favour short ones go first.
 PREFERRED = ("exact_match", "acc_norm", "acc")  # which metric counts, where a task has several
 PERPLEXITY = "word_perplexity"  # its samples are [log-likelihood, words]
 DATE = re.compile(r"_(\d{4}-\d\d-\d\dT[\d.-]+)\.json$")
 
 
 def is_result(data: Any) -> bool:
-    """Whether this is the content of a results file of the harness."""
+    """Whether this is the content of a results file of the harness.
+
+    >>> is_result({"results": {"arc_easy": {"acc,none": 0.72}}}), is_result({"schema": 1, "rows": []})
+    (True, False)
+    """
     return isinstance(data, dict) and isinstance(data.get("results"), dict) and "rows" not in data
 
 
 def newest(folder: Path) -> Path:
-    """The newest results file below a folder. Raises MeasurementError where there is none."""
+    """The newest results file below a folder. Raises MeasurementError where there is none.
+
+    >>> for day in ("2025-03-02", "2025-11-30"):
+    ...     _ = (FOLDER / f"results_{day}T10-00-00.000000.json").write_text("{}")
+    >>> newest(FOLDER).name
+    'results_2025-11-30T10-00-00.000000.json'
+    """
+    # By the date in the name: the file system's own is that of the last copy or checkout.
     found = sorted(folder.rglob("results_*.json"), key=lambda file: file.name)
     if not found:
         raise MeasurementError(f"{folder} is a folder without a results_*.json; give a file, or the harness's output.")
@@ -41,7 +53,12 @@ def from_results(data: dict, path: Path, metric: str | None = None) -> Measureme
     """From the parsed content of the results file ``path``, and from the samples beside it.
 
     metric: which metric of the harness counts, as "acc" or "exact_match,strict". Raises MeasurementError or DataError.
+
+    >>> data = {"results": {"arc_easy": {"acc,none": 0.72, "acc_stderr,none": 0.01}}}
+    >>> from_results(data, Path("results.json")).means[0]
+    Mean(name='arc_easy', value=0.72, error=0.01, samples=None)
     """
+    # The layout is the harness's own and changes with its versions, so a field may be absent or of another type anywhere.
     try:
         return _measurement(data, path, metric)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, OSError) as error:
@@ -68,6 +85,8 @@ def _measurement(data: dict, path: Path, metric: str | None) -> Measurement:
             mean, used = _mean(task, scores, data, metric, path)
             means.append(mean)
             notes.append(f"{task} has no samples in {path.name}, so its comparison is not paired, and less sharp.")
+        # The gate refuses to compare two measurements whose settings differ: another version of a task or another number
+        # of examples in the prompt can move a score as much as a training run.
         settings[task] = (
             f"version {data.get('versions', {}).get(task)}, {data.get('n-shot', {}).get(task)}-shot, {used}"
         )
@@ -96,6 +115,7 @@ def _rows(task: str, samples: list[dict], metric: str | None, path: Path) -> tup
     name, wanted = (metric or "").split(",")[0], (metric or "").partition(",")[2]
     filters = list(dict.fromkeys(sample.get("filter", "none") for sample in samples))
     chosen = wanted or filters[0]
+    # By question, since a prompt that comes twice is told apart by its place (``Measurement.keyed``).
     samples = sorted((s for s in samples if s.get("filter", "none") == chosen), key=lambda s: s["doc_id"])
     there = [m for m in (samples[0]["metrics"] if samples else ()) if all(m in sample for sample in samples)]
     binary = [m for m in there if all(_bit(sample[m]) for sample in samples)]
@@ -119,7 +139,7 @@ def _row(task: str, sample: dict, metric: str) -> Row:
     asked = [tuple(a.values()) if isinstance(a, dict) else tuple(a)
              for a in (arguments.values() if isinstance(arguments, dict) else arguments)]  # fmt: skip
     target, said = str(sample["target"]), sample["filtered_resps"]
-    if metric == PERPLEXITY:
+    if metric == PERPLEXITY:  # nats per word: tokens would differ from model to model
         total, words = sample[PERPLEXITY]
         return Row("", target, task, "loss", loss=-float(total) / max(1, words))
     right, prompt = sample[metric] == 1, str(asked[0][0])
@@ -154,6 +174,7 @@ def _mean(task: str, scores: dict, data: dict, metric: str | None, path: Path) -
         raise MeasurementError(
             f"{path} has no {metric or 'score from 0 to 1'} for {task!r}, and no samples; evaluate with --log_samples."
         )
+    # The harness writes "N/A" where it has no standard error.
     name, _, kind = usable[0].partition(",")
     error = scores.get(f"{name}_stderr,{kind}")
     known = isinstance(error, (int, float)) and math.isfinite(error)

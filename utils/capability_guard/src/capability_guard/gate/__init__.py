@@ -15,7 +15,18 @@ from capability_guard.measurement import MeasurementError
 
 
 def compare_files(baseline: str | Path, candidate: str | Path, metric: str | None = None, **rules) -> Decision:
-    """Read two files and judge them; ``rules`` are those of ``judge``. Raises MeasurementError or DataError."""
+    """Read two files and judge them; ``rules`` are those of ``judge``. Raises MeasurementError or DataError.
+
+    metric: which metric of lm-evaluation-harness counts, if the files are its results.
+
+    >>> from capability_guard.measurement import Measurement, Row
+    >>> for name, right in (("base", True), ("tuned", False)):
+    ...     rows = [Row(f"What is {n}+1?", f"{n + 1}.", "arithmetic", right=right) for n in range(20)]
+    ...     _ = Measurement(name, rows).save(FOLDER / f"{name}.json")
+    >>> compare_files(FOLDER / "base.json", FOLDER / "tuned.json").word
+    'regressed'
+    """
+    # Compared as files and not as names: through a link or a relative path, one file may have two.
     if os.path.exists(baseline) and os.path.exists(candidate) and os.path.samefile(baseline, candidate):
         raise MeasurementError(f"{baseline} is the baseline and the candidate; a file always passes against itself.")
     return judge(read_measurement(baseline, metric), read_measurement(candidate, metric), **rules)

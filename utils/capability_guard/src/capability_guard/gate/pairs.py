@@ -9,11 +9,23 @@ from typing import Any
 from capability_guard.measurement import Mean, Measurement, MeasurementError, Row
 
 Pair = tuple[Row, Row]
+# What may move a few figures, or is the models' own affair: noted, not refused.
+MAY_MOVE = {
+    "template": "through different chat templates, each through its own",
+    "tokenizer": "with different tokenizers, each with its own",
+    "precision": "in different precision",
+    "device": "on different devices",
+    "batch": "in batches of different size",
+}
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A probe that was right and is wrong now, with what was said. rise: of its loss, nats per token, if known."""
+    """A probe that was right and is wrong now, with what was said. rise: of its loss, nats per token, if known.
+
+    >>> Lost("capitals", "What is the capital of Italy?", "Rome.", before="Rome.", after="Thank you!", rise=4.2).after
+    'Thank you!'
+    """
 
     capability: str
     prompt: str
@@ -24,7 +36,16 @@ class Lost:
 
 
 def pair(baseline: Measurement, candidate: Measurement) -> list[Pair]:
-    """The rows of both that ask the same. Raises MeasurementError when either asks what the other does not."""
+    """The rows of both that ask the same. Raises MeasurementError when either asks what the other does not.
+
+    >>> hot, day = Row("Hot?", "Cold.", "opposites", right=True), Row("Day?", "Night.", "opposites", right=True)
+    >>> [before.prompt for before, after in pair(Measurement("base", [hot, day]), Measurement("tuned", [day, hot]))]
+    ['Hot?', 'Day?']
+    >>> pair(Measurement("base", [hot, day]), Measurement("tuned", [day]))
+    Traceback (most recent call last):
+    capability_guard.measurement.MeasurementError: The probes are not the same: 1 is missing from the candidate (as 'Hot?');
+    measure both with one probe file.
+    """
     if baseline.chat != candidate.chat:
         one, other = ("with", "without") if baseline.chat else ("without", "with")
         raise MeasurementError(
@@ -37,6 +58,9 @@ def pair(baseline: Measurement, candidate: Measurement) -> list[Pair]:
                 f"{_line(name)} is {_line(ours) or 'absent'} in the baseline and {_line(theirs) or 'absent'} in the candidate; "
                 "measure both alike."
             )
+    _asked_alike(baseline, candidate)
+    # In both directions: a probe that is missing from the candidate may be one that it would have lost, and one that the
+    # baseline never saw has nothing to be compared with.
     before, after = baseline.keyed(), candidate.keyed()
     absent = [
         (before, "candidate", [k for k in before if k not in after]),
@@ -54,6 +78,33 @@ def pair(baseline: Measurement, candidate: Measurement) -> list[Pair]:
     return [(row, after[key]) for key, row in before.items()]
 
 
+def _asked_alike(baseline: Measurement, candidate: Measurement) -> None:
+    """Raises MeasurementError where the same questions were put to the two models in other words.
+
+    Two models may each have a template of their own, as an adapter that brings one: that is noted, and not refused. A file from
+    before there was such a record is compared as it always was.
+    """
+    ours, theirs = baseline.asked, candidate.asked
+    spoken = any(row.measure == "contains" for row in baseline.rows)
+    if spoken and ours.get("decoding") and theirs.get("decoding") and ours["decoding"] != theirs["decoding"]:
+        raise MeasurementError(
+            f"The baseline was decoded {_line(ours['decoding'])} and the candidate {_line(theirs['decoding'])}; measure both alike."
+        )
+    if not ours.get("prompts") or not theirs.get("prompts") or ours["prompts"] == theirs["prompts"]:
+        return
+    for name, what in (("system", "system turn"), ("variables", "template variables"), ("date", "date")):
+        if ours.get(name) != theirs.get(name):
+            raise MeasurementError(
+                f"The {what} was {_line(ours.get(name)) or 'not given'} for the baseline and {_line(theirs.get(name)) or 'not given'} for "
+                "the candidate; measure both alike."
+            )
+    if ours.get("template") == theirs.get("template") and {row.key for row in baseline.rows} == {row.key for row in candidate.rows}:
+        raise MeasurementError(
+            "The same template wrote other prompts for the baseline than for the candidate, as it does when it writes today's date; "
+            "measure both on one day, or fix the day with --date."
+        )
+
+
 def _shown(row: Row) -> str:
     text = row.prompt or row.answer
     return repr(text if len(text) <= 60 else text[:57] + "...")
@@ -65,7 +116,14 @@ def _line(value: Any) -> str:
 
 
 def pair_means(baseline: Measurement, candidate: Measurement) -> list[tuple[Mean, Mean]]:
-    """The means of tasks of which no single outcomes are known, by name. Raises MeasurementError where one lacks a task."""
+    """The means that both have, by the name of the task, where single outcomes are not known.
+
+    Raises MeasurementError for a task that only one of them has.
+
+    >>> before, after = (Measurement("m", (), means=(Mean("arc_easy", x, 0.01),)) for x in (0.72, 0.65))
+    >>> [(a.value, b.value) for a, b in pair_means(before, after)]
+    [(0.72, 0.65)]
+    """
     after = {mean.name: mean for mean in candidate.means}
     if odd := {mean.name for mean in baseline.means} ^ after.keys():
         raise MeasurementError(f"{min(odd)!r} is in one of the two results only; evaluate the same tasks for both.")
@@ -73,8 +131,17 @@ def pair_means(baseline: Measurement, candidate: Measurement) -> list[tuple[Mean
 
 
 def worst(pairs: list[Pair], decides: Callable[[str], bool]) -> list[Lost]:
-    """The lost probes: critical capabilities first, and in each group the answers that became least likely."""
-    lost = [(before, after) for before, after in pairs if before.right and after.right is False]
+    """The lost probes: critical capabilities first, and in each group the answers that became least likely.
+
+    decides: whether a capability is critical.
+
+    >>> def outcome(prompt, right, loss):
+    ...     return Row(prompt, "4.", "arithmetic", right=right, loss=loss)
+    >>> pairs = [(outcome(q, True, 0.1), outcome(q, False, loss)) for q, loss in (("2+2?", 0.9), ("1+3?", 5.0))]
+    >>> [lost.prompt for lost in worst(pairs, lambda capability: True)]
+    ['1+3?', '2+2?']
+    """
+    lost = [(before, after) for before, after in pairs if (before.right and after.right is False) or _fell(before, after)]
 
     def rise(before: Row, after: Row) -> float | None:
         return None if before.loss is None or after.loss is None else after.loss - before.loss
@@ -83,13 +150,29 @@ def worst(pairs: list[Pair], decides: Callable[[str], bool]) -> list[Lost]:
     return [Lost(b.capability, b.prompt, b.answer, b.said, a.said, rise(b, a)) for b, a in lost]
 
 
+def _fell(before: Row, after: Row) -> bool:
+    """Whether a share of right, from 0 to 1, fell by half of the whole or more."""
+    return before.share is not None and after.share is not None and before.share - after.share >= 0.5
+
+
 def notes(baseline: Measurement, candidate: Measurement) -> tuple[str, ...]:
-    """What differs between the two besides the model, and what each of them noted."""
+    """What differs between the two besides the model, and what each of them noted.
+
+    >>> rows = [Row("Hot?", "Cold.", "opposites", right=True)]
+    >>> notes(Measurement("base", rows, versions={"torch": "2.11"}), Measurement("tuned", rows, versions={"torch": "2.12"}))
+    ('torch was 2.11 for the baseline and 2.12 for the candidate.',)
+    """
+    # Noted and not refused: another version or machine seldom changes an answer, and a cached baseline would be of no use.
     found = []
     for package in sorted(baseline.versions.keys() | candidate.versions.keys()):
         ours, theirs = baseline.versions.get(package, "none"), candidate.versions.get(package, "none")
         if ours != theirs:
             found.append(f"{package} was {ours} for the baseline and {theirs} for the candidate.")
+    for name, words in MAY_MOVE.items():
+        ours, theirs = baseline.asked.get(name), candidate.asked.get(name)
+        if ours != theirs and ours and theirs:
+            shown = "" if name in ("template", "tokenizer") else f" ({_line(ours)} and {_line(theirs)})"
+            found.append(f"The two were measured {words}{shown}.")
     if baseline.machine != candidate.machine:
         found.append(f"The baseline ran on {baseline.machine}, the candidate on {candidate.machine}.")
     if baseline.adapter and not candidate.adapter:

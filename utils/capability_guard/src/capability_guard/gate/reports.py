@@ -24,14 +24,19 @@ from capability_guard.files import write_whole
 from capability_guard.gate.rule import PASSED, REGRESSED, TOGETHER, UNSURE, Comparison, Decision, p_text
 from capability_guard.measurement import Measurement
 
-SCHEMA = 1
+SCHEMA = 1  # of the JSON, for programs that read it
 SHOWN = 30  # lost answers on the page; the JSON has all of them
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # XML allows none of these
 SYMBOL = {PASSED: "✓", REGRESSED: "✗", UNSURE: "?"}
 
 
 def write_json(decision: Decision, path: str | Path) -> Path:
-    """Everything that was decided and why, and every lost answer. Raises OSError when it cannot be written."""
+    """Everything that was decided and why, and every lost answer. Raises OSError when it cannot be written.
+
+    >>> path = write_json(Decision(PASSED, "No loss larger than is allowed: arithmetic."), FOLDER / "gate.json")
+    >>> json.loads(path.read_text())["exit_code"]
+    0
+    """
     data = {
         "schema": SCHEMA,
         "verdict": decision.word,
@@ -51,6 +56,10 @@ def write_junit(decision: Decision, path: str | Path) -> Path:
     """One test case a line: a failure where it regressed, an error where nothing can be certified.
 
     Informational lines always succeed; what was found stands in their output. Raises OSError when it cannot be written.
+
+    >>> path = write_junit(Decision(UNSURE, "The two files have no probe in common."), FOLDER / "gate.xml")
+    >>> ET.parse(path).getroot().find("testsuite").get("errors")
+    '1'
     """
     failed = [row for row in decision.comparisons if row.critical]
     # Without a single line the gate itself is the test, and it could not be run.
@@ -82,23 +91,36 @@ def write_html(decision: Decision, path: str | Path) -> Path:
     """One page that needs nothing else: figures inline, light and dark, readable on a phone and on paper.
 
     Raises OSError when it cannot be written.
+
+    >>> path = write_html(Decision(PASSED, "No loss larger than is allowed: arithmetic."), FOLDER / "gate.html")
+    >>> "<script" in path.read_text(encoding="utf-8")
+    False
     """
     return write_whole(path, html(decision))
 
 
 def preview(decision: Decision, height: int = 620) -> Any:
-    """The page inside a notebook, in a frame of its own ``height`` pixels high: its styles stay its own, and nothing in it can run."""
+    """The page inside a notebook, in a frame of its own ``height`` pixels high: its styles stay its own, and nothing in it can run.
+
+    >>> preview(Decision(PASSED, "No loss larger than is allowed: arithmetic.")).data.count("<iframe sandbox")
+    1
+    """
     from IPython.display import HTML
 
     words = "<p>The report, in a frame. A notebook that was not run on this machine leaves it out: run the cell.</p>"
     frame = f'style="width:100%;height:{height}px;border:1px solid #9995" title="The report of the gate"'
     with warnings.catch_warnings():  # "Consider using IPython.display.IFrame": which shows a file, not a page
         warnings.simplefilter("ignore")
+        # ``sandbox`` without a value forbids scripts, forms and links that would replace the notebook.
         return HTML(f'{words}<iframe sandbox srcdoc="{escape(html(decision))}" {frame}></iframe>')
 
 
 def html(decision: Decision) -> str:
-    """The page as text."""
+    """The page as text. What a model said is escaped.
+
+    >>> "<b>bold</b>" in html(Decision(PASSED, "It says <b>bold</b>."))
+    False
+    """
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -109,18 +131,32 @@ def html(decision: Decision) -> str:
         lost=decision.lost[:SHOWN], more=max(0, len(decision.lost) - SHOWN),
         sides=[("Baseline", decision.baseline), ("Candidate", decision.candidate)],
     )  # fmt: skip
-    return CONTROL.sub("�", page)
+    return CONTROL.sub("�", page)  # once more over the whole, should a new field be put in without the filter
 
 
 def print_what_can_be() -> None:
-    """From here on a console that cannot show a sign shows another one: that is no reason to fail."""
+    """From here on a console that cannot show a sign shows another one: that is no reason to fail.
+
+    >>> from contextlib import redirect_stdout
+    >>> from io import BytesIO, TextIOWrapper
+    >>> with redirect_stdout(TextIOWrapper(BytesIO(), "ascii")) as old_console:
+    ...     print_what_can_be()
+    ...     print("✓ passed", end="", flush=True)
+    >>> old_console.buffer.getvalue()
+    b'? passed'
+    """
     for stream in (sys.stdout, sys.stderr):
+        # In a notebook or a test these are other objects, which take any sign.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
 
 
 def clean(text: str) -> str:
-    """Text without the characters that XML and HTML forbid, each shown as what it is: something unprintable."""
+    """Text without the characters that XML and HTML forbid, each shown as what it is: something unprintable.
+
+    >>> clean("red" + chr(27) + "[0m alert")  # a terminal would obey this
+    'red�[0m alert'
+    """
     return CONTROL.sub("�", str(text))
 
 
@@ -151,6 +187,7 @@ def _figures(rows: Iterable[Comparison]) -> Iterable[dict[str, Any]]:
         chosen = [row for row in rows if row.unit == unit]
         if not chosen:
             continue
+        # Half as much again as the budget, so that its line never lies on the edge; and 0, so that "nothing lost" is seen.
         bounds = [x for row in chosen for x in (row.low, row.high, 0.0, row.budget * 1.5)]
         low, high = min(bounds), max(bounds)
         pad = 0.04 * (high - low)
@@ -178,6 +215,7 @@ def _ticks(low: float, high: float) -> list[float]:
     width = high - low
     if not math.isfinite(width) or width <= 0:
         return []
+    # The smallest round step that fills the width in six or fewer.
     power = 10.0 ** math.floor(math.log10(width / 6))
     step = next(base * power for base in (1, 2, 5, 10, 20) if width / (base * power) <= 6)
     return [float(f"{k * step:.6g}") for k in range(math.ceil(low / step), math.floor(high / step) + 1)]

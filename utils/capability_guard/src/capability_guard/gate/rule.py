@@ -25,6 +25,7 @@ from capability_guard.gate.pairs import Lost, Pair, notes, pair, pair_means, wor
 from capability_guard.measurement import Mean, Measurement, MeasurementError
 
 PASSED, REGRESSED, UNSURE = "passed", "regressed", "cannot certify"
+# 2 is also what the commands return for a file or setting that is wrong: whatever could not be tested must not pass.
 EXIT = {PASSED: 0, REGRESSED: 1, UNSURE: 2}
 TOGETHER = "all critical together"
 
@@ -34,6 +35,10 @@ class Rules:
     """max_drop: points (per cent of the probes) that a capability may lose. max_loss_rise: nats per token that the loss
     of a text may rise by. critical, informational: names of capabilities; whatever neither names is critical, unless
     ``critical`` names some. alpha: the chance of a false alarm, and of a false pass. Raises MeasurementError.
+
+    >>> Rules(max_drop=0)
+    Traceback (most recent call last):
+    capability_guard.measurement.MeasurementError: max_drop is 0; give a number above 0 and below 100: 0 cannot be certified.
     """
 
     max_drop: float = 5.0
@@ -43,6 +48,7 @@ class Rules:
     alpha: float = 0.05
 
     def __post_init__(self) -> None:
+        # Where nothing changed, the upper bound of the drop is above 0 however many probes there are: 0 could not pass.
         for name, most in (("max_drop", 100), ("max_loss_rise", math.inf), ("alpha", 0.5)):
             value = getattr(self, name)
             if not 0 < value < most:
@@ -53,7 +59,13 @@ class Rules:
             raise MeasurementError(f"{min(both)!r} is named critical and informational; choose one.")
 
     def decides(self, capability: str) -> bool:
-        """Whether a capability is critical."""
+        """Whether a capability is critical.
+
+        >>> Rules(informational=["style"]).decides("style"), Rules(critical=["safety"]).decides("style")
+        (False, False)
+        >>> Rules().decides("style")
+        True
+        """
         return capability in self.critical if self.critical else capability not in self.informational
 
 
@@ -63,6 +75,13 @@ class Comparison:
     drop is its rise. low, high: bounds of the drop. p: for a loss, corrected where the line decides.
 
     lost, gained: probes that changed, None where only means are known. needed: about how many probes would settle it.
+    budget: what the drop may be, in the same unit. word, why: the verdict on this line, and its reason in a sentence.
+
+    >>> from capability_guard.measurement import Row
+    >>> before, after = (Measurement("m", [Row("Hot?", "Cold.", "opposites", right=x)] * 60) for x in (True, False))
+    >>> row = judge(before, after).comparisons[0]
+    >>> row.name, row.before, row.after, row.drop, row.word
+    ('opposites', 100.0, 0.0, 100.0, 'regressed')
     """
 
     name: str
@@ -85,7 +104,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Decision:
-    """The gate's verdict: ``word`` for people, ``exit_code`` for machines, and all that it rests on."""
+    """The gate's verdict: ``word`` for people, ``exit_code`` for machines, and all that it rests on.
+
+    >>> print(Decision(PASSED, "No loss larger than is allowed: arithmetic."))
+    PASSED: No loss larger than is allowed: arithmetic.
+    """
 
     word: str
     why: str
@@ -98,7 +121,11 @@ class Decision:
 
     @property
     def exit_code(self) -> int:
-        """0 passed, 1 regressed, 2 cannot certify."""
+        """0 passed, 1 regressed, 2 cannot certify.
+
+        >>> Decision(UNSURE, "Open: arithmetic.").exit_code
+        2
+        """
         return EXIT[self.word]
 
     def __str__(self) -> str:
@@ -118,10 +145,18 @@ def judge(
     """Compare a candidate with its baseline; ``Rules`` says what the settings mean.
 
     Raises MeasurementError, one sentence, when the two cannot be compared: then nothing is certified either.
+
+    >>> from capability_guard.probes import Probe
+    >>> probes = [Probe(f"What is {n}+1?", f"{n + 1}.", "arithmetic") for n in range(40)]
+    >>> base, tuned = Measurement.of(probes, [True] * 40, model="base"), Measurement.of(probes, [True] * 40, model="tuned")
+    >>> print(judge(base, tuned))  # 40 of 40 held, and that is too few to promise 5 points
+    CANNOT CERTIFY: Open: arithmetic. A loss of up to 7.2 points cannot be ruled out; 5 are allowed. It takes at least about
+    59 such probes to tell (40 asked).
     """
     rules = Rules(max_drop, max_loss_rise, tuple(critical), tuple(informational), alpha)
     pairs = pair(baseline, candidate)
     means = pair_means(baseline, candidate)
+    # A misspelt name would match nothing, and the gate could pass without the capability that was meant.
     names = {before.capability for before, _ in pairs} | {before.name for before, _ in means}
     if unknown := (set(rules.critical) | set(rules.informational)) - names:
         raise MeasurementError(f"{min(unknown)!r} is not measured; the capabilities are {', '.join(sorted(names))}.")
@@ -149,6 +184,7 @@ def _groups(pairs: Iterable[Pair], rules: Rules) -> dict[tuple[str, str], list[P
         unit = "nats" if before.measure == "loss" else "points"
         groups.setdefault((before.capability, unit), []).append((before, after))
     groups = dict(sorted(groups.items(), key=lambda item: (not rules.decides(item[0][0]), item[0])))
+    # Together they see what none of them sees alone: a small loss everywhere.
     deciding = [rows for (name, unit), rows in groups.items() if unit == "points" and rules.decides(name)]
     if len(deciding) > 1:
         groups = {(TOGETHER, "points"): [row for rows in deciding for row in rows], **groups}
@@ -161,10 +197,12 @@ def _decide(
     judged = []  # (line, why no number of such probes could settle it, if so)
     for (name, unit), pairs in groups.items():
         critical = name == TOGETHER or rules.decides(name)
+        # A capability may have questions and texts; these are two lines, since points and nats cannot be added.
         label = f"{name} (loss)" if unit == "nats" and (name, "points") in groups else name
         judged.append((_outcomes if unit == "points" else _losses)(label, critical, pairs, rules))
     judged += [_unpaired(before, after, rules.decides(before.name), rules) for before, after in means]
     tests = sum(row.critical for row, _ in judged)
+    # Only lines that can block take part: an informational one can raise no alarm, so it must not cost power either.
     corrected = iter(paired.holm([row.p for row, _ in judged if row.critical]))
     rows = [(replace(row, p=next(corrected)) if row.critical else row, objection) for row, objection in judged]
     return [_word(row, objection, rules.alpha, tests if row.critical else 1) for row, objection in rows]
@@ -176,6 +214,7 @@ def _outcomes(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tup
     lost = sum(before.right and not after.right for before, after in pairs)
     gained = sum(after.right and not before.right for before, after in pairs)
     before = 100 * sum(row.right for row, _ in pairs) / n
+    # Of four choices a model that knows nothing gets 25 % right, and those cannot be lost.
     guessed = 100 * sum(1 / len(row.choices) if row.choices else 0 for row, _ in pairs) / n
     row = Comparison(
         name, critical, "points", n, before, before + 100 * (gained - lost) / n, 100 * (lost - gained) / n,
@@ -221,6 +260,7 @@ def _word(row: Comparison, objection: str, alpha: float, tests: int) -> Comparis
     """The line with its verdict, and the sentence that explains it. tests: how many lines share the chance of a false alarm."""
     points, allowed, real = row.unit == "points", f"{row.budget:g} are allowed", row.p <= alpha
     seen, most = (f"{x:.1f} points" if points else f"{x:.3f} nats a token" for x in (row.drop, row.high))
+    # In this order: what no number of probes could settle, then a loss that is certain, then one that is ruled out.
     if objection:
         return replace(row, word=UNSURE, why=f"{objection[0].upper()}{objection[1:]}.")
     if real and row.drop > row.budget:
@@ -247,7 +287,7 @@ def _word(row: Comparison, objection: str, alpha: float, tests: int) -> Comparis
 def _needed(row: Comparison, alpha: float, tests: int) -> int | None:
     """About how many probes would settle a line that is open. To block it takes a p that is small enough even if it is the
     smallest of all ``tests``, which Holm multiplies by their number."""
-    if row.lost is None:
+    if row.lost is None:  # texts and means: how much they scatter among more of them is not known
         return None
     if row.drop > row.budget:
         return paired.probes_to_block(row.probes, row.lost, row.gained, alpha / tests)
@@ -255,12 +295,17 @@ def _needed(row: Comparison, alpha: float, tests: int) -> int | None:
 
 
 def p_text(value: float) -> str:
-    """A p-value for people."""
+    """A p-value for people.
+
+    >>> p_text(0.0312), p_text(2e-9)
+    ('p = 0.031', 'p < 0.001')
+    """
     return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"
 
 
 def _verdict(critical: list[Comparison]) -> tuple[str, str]:
     """The word for all of them, and a sentence that names those that it comes from."""
+    # The worst line decides: one that regressed outweighs any that are open, and one that is open any that passed.
     for word, before in ((REGRESSED, "Worse by more than is allowed"), (UNSURE, "Open")):
         if rows := [row for row in critical if row.word == word]:
             return word, f"{before}: {_listed(rows)}. {rows[-1].why if len(rows) == 1 else ''}".strip()

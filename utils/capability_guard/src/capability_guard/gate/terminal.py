@@ -17,7 +17,11 @@ SHOWN = 5  # lost answers in the terminal
 
 
 def show(decision: Decision) -> None:
-    """Print the verdict, a table with one row a capability, why it did not pass, and the worst answers side by side."""
+    """Print the verdict, a table with one row a capability, why it did not pass, and the worst answers side by side.
+
+    >>> show(Decision(PASSED, "No loss larger than is allowed: arithmetic."))
+    ✓ PASSED: No loss larger than is allowed: arithmetic.
+    """
     console = Console()
     if not console.is_terminal:
         console = Console(width=130)  # a log has no edge to wrap at
@@ -32,6 +36,7 @@ def show(decision: Decision) -> None:
                 console, title, ("probe", "baseline", "candidate"), [(x.prompt, x.before, x.after) for x in lost]
             )
     said = [f"{row.name}: {row.why}" for row in decision.comparisons if row.word != PASSED]
+    # Soft wrap: the terminal may break a sentence, and one that is copied out of a log is still whole.
     for line in (*said, *(f"Note: {note}" for note in decision.notes)):
         console.print(escape(clean(line)), soft_wrap=True, highlight=False)
     verdict = f"[bold {COLOUR[decision.word]}]{SYMBOL[decision.word]} {decision.word.upper()}[/]"
@@ -50,11 +55,17 @@ def _print_table(
 
 
 def cells(row: Comparison) -> list[str]:
-    """One line of the gate as text: name, before, after, lost / gained, drop (bounds), p, verdict, why."""
+    """One line of the gate as text: name, before, after, lost / gained, drop (bounds), p, verdict, why.
+
+    >>> row = Comparison("capitals", True, "points", 78, 100.0, 74.4, 25.6, 15.0, 35.0, 1e-6, 5.0, lost=20, gained=0)
+    >>> cells(row)[:6]
+    ['capitals', '100.0 %', '74.4 %', '20 / 0', '25.6 (15.0 to 35.0)', '< 0.001']
+    """
     digits, unit = (1, " %") if row.unit == "points" else (3, "")
     low, drop, high = (f"{x:.{digits}f}" for x in (row.low, row.drop, row.high))
     before, after = (f"{x:.{digits}f}{unit}" for x in (row.before, row.after))
     changed = "" if row.lost is None else f"{row.lost} / {row.gained}"
     name = row.name if row.critical else f"{row.name} (informational)"
+    # The column is called p already: "0.031" and "< 0.001" are left.
     chance = p_text(row.p)[2:].lstrip("= ")
     return [name, before, after, changed, f"{drop} ({low} to {high})", chance, row.word, row.why]
