@@ -50,7 +50,7 @@ def imports(path: Path, known: set[str]) -> set[str]:
 
 
 def room(module: str) -> str:
-    """ "utils.training.sweep" -> "training"; "capability_guard.gate.rule" -> "capability_guard"."""
+    """ "utils.training.sweeps" -> "training"; "capability_guard.gate.rule" -> "capability_guard"."""
     parts = module.split(".")
     return parts[0] if parts[0] != "utils" else ".".join(parts[1:2])
 

@@ -43,7 +43,6 @@ GUARD = "utils/capability_guard"  # the package that the course teaches with; in
 sys.path[:0] = [str(ROOT), str(ROOT / GUARD / "src")]  # run by path, Python looks only beside this file
 
 from capability_guard.threads import wait_briefly  # noqa: E402
-
 from utils.course import wheelhouse  # noqa: E402
 
 VENV = ROOT / ".venv"
@@ -217,7 +216,7 @@ def torch_plan() -> tuple[str, list[str]]:
 def lowest_versions() -> list[str]:
     """Every requirement at its lower bound: "numpy==2.0"."""
     text = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in PINS[:2])
-    return [f"{name}=={low}" for name, low in re.findall(r"^([a-z0-9-]+)(?:\[\w+\])?>=([\d.]+),", text, re.MULTILINE)]
+    return [f"{name}=={low}" for name, low in re.findall(r"^([a-z0-9_-]+)(?:\[\w+\])?>=([\d.]+),", text, re.MULTILINE)]
 
 
 def use_lowest() -> None:

@@ -17,7 +17,7 @@ sys.path.insert(0, str(DATA.parent))
 
 from utils.course.lesson import start  # noqa: E402
 from utils.training.config import FineTuneConfig  # noqa: E402 - the course's own folder must be on the path first
-from utils.training.sweep import sweep  # noqa: E402
+from utils.training.sweeps import sweep  # noqa: E402
 
 LEARNING_RATES = (3e-4, 7e-4, 1.5e-3, 3e-3, 5e-3, 8e-3, 1.3e-2, 2e-2)
 RANKS = (1, 4, 16, 64)

@@ -9,7 +9,7 @@ from pathlib import Path
 DATA = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(DATA.parent))
 
-from utils.training.finetune import finetune  # noqa: E402
+from utils.training.finetuning import finetune  # noqa: E402
 from utils.training.presets import preset  # noqa: E402
 
 for letter, name in (("A", "reckless"), ("B", "careful"), ("C", "replay rescue")):

@@ -21,7 +21,7 @@ from capability_guard.probes import load_probes  # noqa: E402
 from utils.course.lesson import start  # noqa: E402
 from utils.training.config import FineTuneConfig  # noqa: E402 - the course's own folder must be on the path first
 from utils.training.data import REPERTOIRE  # noqa: E402
-from utils.training.finetune import finetune  # noqa: E402
+from utils.training.finetuning import finetune  # noqa: E402
 from utils.training.models import load_model  # noqa: E402
 from utils.training.presets import PRACTICE  # noqa: E402
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from utils.course.lesson import start  # noqa: E402
 from utils.training.fixes import EXPERIMENTS, STORE  # noqa: E402 - the course's own folder must be on the path first
-from utils.training.sweep import sweep  # noqa: E402
+from utils.training.sweeps import sweep  # noqa: E402
 
 if __name__ == "__main__":
     start()

@@ -19,7 +19,7 @@ from capability_guard.measurement import Measurement
 from capability_guard.probes import load_probes, save_probes
 from utils.training.config import FineTuneConfig
 from utils.training.data import REPERTOIRE
-from utils.training.finetune import finetune
+from utils.training.finetuning import finetune
 from utils.training.models import PRACTICE
 from utils.training.presets import preset
 

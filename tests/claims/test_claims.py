@@ -17,10 +17,10 @@ from utils.claims.samples import Table
 from utils.claims.source_run import source_run
 from utils.claims.statistics import interval, outcome, verdict
 from utils.training.config import FineTuneConfig
-from utils.training.data import GENERAL
-from utils.training.finetune import finetune
+from utils.training.data import GENERAL, REPERTOIRE
+from utils.training.finetuning import finetune
 from utils.training.models import SHIPPED
-from utils.training.sweep import Point, fingerprint, load, sweep
+from utils.training.sweeps import Point, fingerprint, load, sweep
 
 BASE = FineTuneConfig()
 A, B = BASE.with_(rank=1), BASE.with_(rank=2)
@@ -169,7 +169,7 @@ def test_every_planned_run_is_stored_with_the_probes_of_today(stored):
     for name, runs in plan().items():
         wanted = {config.with_(seed=seed) for config in runs.configs for seed in runs.seeds}
         assert wanted == {point.config for point in stored[name]}, f"{name}: run `make claims`"
-        source = "general" if name == "smollm2" else None
+        source = GENERAL if name == "smollm2" else REPERTOIRE
         asked = fingerprint([probe.prompt for probe in load_probes(source)])
         assert {point.probes for point in stored[name]} == {asked}, f"{name}: the probes changed; measure again"
         row = json.loads(runs.store.read_text().splitlines()[0])

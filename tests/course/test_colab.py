@@ -22,7 +22,7 @@ from nbclient import NotebookClient
 from utils.course import colab
 from utils.course.lesson import start
 from utils.course.maintain import links
-from utils.training.finetune import finetune
+from utils.training.finetuning import finetune
 from utils.training.models import load_model
 from utils.training.presets import preset
 
@@ -130,7 +130,9 @@ def ask(python: str, code: str) -> str:
 
 
 def versions(python: str) -> dict[str, str]:
-    return json.loads(ask(python, "import json; from utils.colab import installed; print(json.dumps(installed()))"))
+    return json.loads(
+        ask(python, "import json; from utils.course.colab import installed; print(json.dumps(installed()))")
+    )
 
 
 def needed_by(python: str, *names: str) -> set[str]:

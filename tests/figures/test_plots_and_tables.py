@@ -9,8 +9,8 @@ from utils.course.lesson import missing_ideas, refusal, start
 from utils.figures.plots import alt_text, finding, plot_dashboard, plot_dose, plot_guess, plot_run, plot_runs
 from utils.figures.tables import answer_table, capability_table, curve_table, decision_table, result_answers
 from utils.training.config import FineTuneConfig
-from utils.training.finetune import finetune
-from utils.training.sweep import Point
+from utils.training.finetuning import finetune
+from utils.training.sweeps import Point
 
 
 @pytest.fixture(scope="module")

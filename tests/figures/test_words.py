@@ -14,7 +14,7 @@ from utils.figures.words import Picture, in_words
 from utils.music.figures import piano_roll, plot_accuracy
 from utils.training.config import FineTuneConfig
 from utils.training.results import RunResult
-from utils.training.sweep import Point
+from utils.training.sweeps import Point
 
 POINTS = [Point(FineTuneConfig(learning_rate=rate), 0.1, 10 * rate, 3.0, 1.0) for rate in (1, 0.1)]
 

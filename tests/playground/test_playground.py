@@ -23,7 +23,7 @@ from utils.playground.controls import CONTROLS, NO_GUESS
 from utils.playground.moves import Playground, playground
 from utils.training import presets
 from utils.training.config import FineTuneConfig
-from utils.training.finetune import finetune
+from utils.training.finetuning import finetune
 from utils.training.results import RunResult
 
 SHORT = dict(steps=10, evaluate_every=5, batch_size=4)

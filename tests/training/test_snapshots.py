@@ -8,7 +8,7 @@ from capability_guard.weights import put_back, trained_weights
 from utils.training.answers import answer
 from utils.training.config import FineTuneConfig
 from utils.training.data import QUESTIONS, load_task
-from utils.training.finetune import default_probes, finetune
+from utils.training.finetuning import default_probes, finetune
 from utils.training.snapshots import Snapshots, StartFrom
 
 CONFIG = FineTuneConfig(learning_rate=1.3e-2, steps=5, evaluate_every=2)

@@ -5,7 +5,7 @@ from statistics import mean
 import pytest
 
 from utils.training.config import FineTuneConfig
-from utils.training.finetune import finetune
+from utils.training.finetuning import finetune
 from utils.training.presets import PRACTICE, REAL, preset
 
 SEEDS = (0, 1, 2)

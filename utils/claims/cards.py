@@ -17,7 +17,7 @@ from utils.claims.literature import SOURCES
 from utils.claims.runs import plan
 from utils.claims.verdicts import Verdict, in_words
 from utils.training.results import RunResult
-from utils.training.sweep import Point, load
+from utils.training.sweeps import Point, load
 
 STYLE = (
     "<style>.claim-card{border-left:4px solid #9999;padding:.2em 1em;max-width:62em}"

@@ -18,7 +18,7 @@ from utils.claims.verdicts import Verdict, in_words
 from utils.figures.plots import COLOURS, INK, MARKERS, QUIET, STYLES, style_axes
 from utils.training.config import FineTuneConfig
 from utils.training.results import by_setting
-from utils.training.sweep import Point
+from utils.training.sweeps import Point
 
 OUTCOMES = {
     "shown": (COLOURS[0], "o"),

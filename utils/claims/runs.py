@@ -12,10 +12,10 @@ from datasets import Dataset, DatasetDict
 from utils.claims import experiments as x
 from utils.training.config import FineTuneConfig
 from utils.training.data import DATA, load_task, replay_texts
-from utils.training.finetune import finetune
+from utils.training.finetuning import finetune
 from utils.training.models import load_model
 from utils.training.results import RunResult
-from utils.training.sweep import Point, sweep
+from utils.training.sweeps import Point, sweep
 
 FOLDER = DATA / "claims"
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from utils.training.config import FineTuneConfig
-from utils.training.sweep import Point
+from utils.training.sweeps import Point
 
 
 class Table:

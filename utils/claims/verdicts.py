@@ -14,7 +14,7 @@ from utils.claims.experiments import CLAIMS, Claim
 from utils.claims.runs import FOLDER
 from utils.claims.samples import Table
 from utils.claims.statistics import Finding, interval, outcome, verdict
-from utils.training.sweep import Point
+from utils.training.sweeps import Point
 
 FILE = FOLDER / "verdicts.json"
 BEGIN, END = "<!-- verdicts: written by `make claims` -->", "<!-- end of verdicts -->"

@@ -1,6 +1,6 @@
 """``make demo``: run lesson 03 without a browser, and print what it found.
 
-python -m utils.demo
+python -m utils.course.demo
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ LESSON = Path(__file__).resolve().parents[2] / "lessons" / "03_gpt2_lora_demo.ip
 # Runs inside the lesson's own kernel, after its last cell: what is printed is what its cells computed.
 HARVEST = """
 import json as _json
-from utils.plots import finding, plot_run
-from utils.tables import curve_table, result_answers
+from utils.figures import curve_table, finding, plot_run, result_answers
 _found = {"title": finding(reckless), "config": str(reckless.config),
           "answers": result_answers(reckless).frame.to_dict("list"), "curve": curve_table(reckless).frame.to_dict("list")}
 _FOUND.write_text(_json.dumps(_found))

@@ -21,7 +21,7 @@ from capability_guard.power import power, probes_needed
 from utils.training.results import RunResult, by_setting
 
 if TYPE_CHECKING:
-    from utils.training.sweep import Point
+    from utils.training.sweeps import Point
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), "-")

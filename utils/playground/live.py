@@ -15,7 +15,7 @@ from utils.playground.session import Session
 from utils.training.answers import answer
 from utils.training.config import FineTuneConfig
 from utils.training.data import QUESTIONS
-from utils.training.finetune import Cancelled, base_model, default_probes, finetune
+from utils.training.finetuning import Cancelled, base_model, default_probes, finetune
 from utils.training.machine import estimate
 from utils.training.results import RunResult
 from utils.training.snapshots import Snapshots

@@ -33,7 +33,7 @@ from utils.training.config import FineTuneConfig
 from utils.training.data import DATA
 from utils.training.machine import REAL_MODELS
 from utils.training.models import is_available
-from utils.training.sweep import load
+from utils.training.sweeps import load
 
 
 class Shown(Controls):

@@ -1,22 +1,22 @@
 """From settings to a measured run: a config, a fine-tuned copy of a model, what it learned and what it forgot.
 
-Reading order: ``config`` (one run's settings), ``data`` and ``models`` (what is trained, on what), ``finetune`` (TRL, peft and
+Reading order: ``config`` (one run's settings), ``data`` and ``models`` (what is trained, on what), ``finetuning`` (TRL, peft and
 the monitor put together), ``results`` (what a run measured), ``presets`` and ``fixes`` (settings that the lessons use),
-``sweep`` (many runs, none done twice), ``snapshots`` and ``movement`` (a run's weights). Nothing here draws.
+``sweeps`` (many runs, none done twice), ``snapshots`` and ``moved`` (a run's weights). Nothing here draws.
 """
 
 from utils.training.answers import answer
 from utils.training.config import FineTuneConfig
 from utils.training.data import DATA, GENERAL, QUESTIONS, REPERTOIRE, everyday_texts, load_task
-from utils.training.finetune import default_probes, finetune, lora_config
+from utils.training.finetuning import default_probes, finetune, lora_config
 from utils.training.fixes import EXPERIMENTS, STORE
 from utils.training.machine import HOW_TO_GET, estimate, free_memory, real_model, suitable_model
-from utils.training.models import default_targets, fan_in_fan_out, load_model, resolve_name, working_copy
-from utils.training.movement import movement
+from utils.training.models import default_targets, fan_in_fan_out, load_model, model_folder, resolve_name, working_copy
+from utils.training.moved import movement
 from utils.training.presets import preset
 from utils.training.results import RunResult
 from utils.training.snapshots import Snapshots, StartFrom
-from utils.training.sweep import at_same_learning, means, sweep
+from utils.training.sweeps import at_same_learning, means, sweep
 
 __all__ = [
     "DATA",
@@ -43,6 +43,7 @@ __all__ = [
     "load_task",
     "lora_config",
     "means",
+    "model_folder",
     "movement",
     "preset",
     "real_model",

@@ -46,7 +46,12 @@ def load_model(
         model, tokenizer, where = (*from_folder(folder, chosen, trust_remote_code), "it is a folder on this machine")
     else:
         where = "it came from the Hugging Face hub or its local cache"
-        model, tokenizer = from_hub(chosen, chosen, trust_remote_code)
+        try:
+            model, tokenizer = from_hub(chosen, chosen, trust_remote_code)
+        except ModelUnavailable as error:
+            raise ModelUnavailable(
+                f'{str(error).rstrip(".")}, or use "practice", which needs none of these.'
+            ) from error
     model = on_best_device(model, chosen).eval()
     if not quiet:
         print(f"{describe(model, chosen)} on {model.device.type}: {why or reason}, and {where}.")
@@ -60,6 +65,15 @@ def resolve_name(name: str | None = None) -> tuple[str, str]:
     if os.environ.get("COURSE_MODEL", "").strip():
         return os.environ["COURSE_MODEL"].strip(), "COURSE_MODEL says so"
     return "practice", "it is the default"
+
+
+def model_folder(model: PreTrainedModel) -> Path:
+    """The folder that a model was read from, for a command that loads it again. Raises ModelUnavailable where there is none."""
+    name = str(model.name_or_path)
+    for folder in (Path(name), cache_folder() / name):  # SmolLM2 is kept there once it has been converted
+        if name and folder.is_dir():
+            return folder.resolve()
+    raise ModelUnavailable(f"{name!r} was read from no folder of this machine; give its id on the hub instead.")
 
 
 def describe(model: PreTrainedModel, name: str) -> str:

@@ -38,7 +38,7 @@ from utils.course.maintain import binder_limit, classroom_load  # noqa: E402
 from utils.course.maintain.classroom_load import one_run  # noqa: E402
 from utils.training.config import FineTuneConfig  # noqa: E402
 from utils.training.data import load_task  # noqa: E402
-from utils.training.finetune import build_trainer, finetune, lora_config, training_rows  # noqa: E402
+from utils.training.finetuning import build_trainer, finetune, lora_config, training_rows  # noqa: E402
 from utils.training.models import load_model, working_copy  # noqa: E402
 
 console = Console(width=100)

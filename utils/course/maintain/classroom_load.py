@@ -46,7 +46,7 @@ CLASSES = (10, 30, 100, 500)
 SETUP = """
 import json, sys
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
-from utils.lesson import start
+from utils.course.lesson import start
 start()
 from utils.playground import playground
 from utils.course.maintain.classroom_load import one_run

@@ -112,7 +112,9 @@ def own_tokenizer(folder: str | Path) -> bool:
     >>> own_tokenizer(FOLDER)
     False
     """
-    return any((Path(folder) / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model"))
+    return any(
+        (Path(folder) / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+    )
 
 
 # Ways to start an adapter from the model's own weights: untouched, it is not zero, and it changes nothing all the same.

@@ -52,18 +52,31 @@ class Chat:
         return chat if isinstance(chat, Chat) else cls() if chat else None
 
     def turns(self, prompt: str) -> list[dict[str, str]]:
-        """The conversation up to the question."""
+        """The conversation up to the question.
+
+        >>> Chat().turns("What is 2+2?")
+        [{'role': 'user', 'content': 'What is 2+2?'}]
+        """
         first = [] if self.system is None else [{"role": "system", "content": self.system}]
         return [*first, {"role": "user", "content": prompt}]
 
     def render(self, tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
-        """What the model reads before it answers. Raises DataError, one sentence, where the template does not render it."""
+        """What the model reads before it answers. Raises DataError, one sentence, where the template does not render it.
+
+        >>> tokenizer.chat_template = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} {% endfor %}[assistant]"
+        >>> Chat().render(tokenizer, "What is 2+2?")
+        '[user] What is 2+2? [assistant]'
+        """
         return self._rendered(tokenizer, self.turns(prompt), add_generation_prompt=True)
 
     def before_answer(self, tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> str:
         """The white space that the template writes between the question's text and an answer, as in "[/INST] Paris."
 
         A model that was trained with the template says it, too. Where the template does not tell, there is none.
+
+        >>> tokenizer.chat_template = "{% for m in messages %}{{ '> ' if m.role == 'user' else ' ' }}{{ m.content }}{% endfor %}"
+        >>> Chat().before_answer(tokenizer, "What is 2+2?", "4.")
+        ' '
         """
         asked, turns = self.render(tokenizer, prompt), self.turns(prompt)
         try:

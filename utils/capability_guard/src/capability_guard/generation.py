@@ -9,7 +9,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from capability_guard.encoding import pad_id
-from capability_guard.forward import input_device, undisturbed, without_adapter
+from capability_guard.forward import input_device, puts_tokens_in_front, undisturbed, without_adapter
 
 ROWS_AT_ONCE = 16  # prompts that are completed together: the memory for their keys and values grows with each
 
@@ -35,15 +35,39 @@ def complete(
     chunks = [same[k : k + ROWS_AT_ONCE] for same in by_length.values() for k in range(0, len(same), ROWS_AT_ONCE)]
     if not chunks:
         return said
-    with undisturbed(model), greedily(model, tokenizer, max_new_tokens):
+    # With tokens of peft's own in front, generate and its cache may disagree with the forward pass; then there is no cache.
+    by_hand = puts_tokens_in_front(model) or not hasattr(without_adapter(model), "generation_config")
+    go_on = _step_by_step if by_hand else _generate
+    with undisturbed(model):
         for chunk in chunks:
             ids = torch.tensor([prompts[i] for i in chunk], device=input_device(model))
-            # The mask is given because generate would guess it, and take a pad token inside a prompt for padding.
-            output = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids))
+            output = go_on(model, tokenizer, ids, max_new_tokens)
             for i, row in zip(chunk, output[:, ids.shape[1] :], strict=True):
                 text = tokenizer.decode(row, skip_special_tokens=True, clean_up_tokenization_spaces=False)
                 said[i] = " ".join(text.split()) if fold else text
     return said
+
+
+def _generate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: torch.Tensor, room: int) -> torch.Tensor:
+    with greedily(model, tokenizer, room):
+        # The mask is given because generate would guess it, and take a pad token inside a prompt for padding.
+        return model.generate(input_ids=ids, attention_mask=torch.ones_like(ids))
+
+
+def _step_by_step(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: torch.Tensor, room: int
+) -> torch.Tensor:
+    """The same without a cache: the whole text is read again for each token."""
+    ends = torch.tensor(_ends(without_adapter(model), tokenizer) or [-1], device=ids.device)
+    done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+    for _ in range(room):
+        token = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[:, -1].argmax(-1)
+        token = torch.where(done, torch.full_like(token, pad_id(tokenizer)), token.to(ids.device))
+        ids = torch.cat([ids, token[:, None]], dim=1)
+        done |= torch.isin(token, ends)
+        if done.all():
+            break
+    return ids
 
 
 @contextmanager
@@ -80,7 +104,7 @@ def greedily(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_new
 def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
     """Every token that ends a text for this model: its settings, its config and its tokenizer may each name others."""
     named = (
-        getattr(model.generation_config, "eos_token_id", None),
+        getattr(getattr(model, "generation_config", None), "eos_token_id", None),
         getattr(model.config, "eos_token_id", None),
         tokenizer.eos_token_id,
     )

@@ -88,10 +88,7 @@ def plain(text: str) -> str:
 # --- Numbers -------------------------------------------------------------------------------------------------
 def _number_in(wanted: re.Match, text: str) -> bool:
     value = _value(wanted)
-    for found in _numbers(text):
-        if _value(found) == value and (found["unit"] or not wanted["unit"]):
-            return True
-    return False
+    return any(_value(found) == value and (found["unit"] or not wanted["unit"]) for found in _numbers(text))
 
 
 def _numbers(text: str):

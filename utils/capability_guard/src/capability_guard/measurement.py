@@ -27,7 +27,7 @@ PACKAGES = ("torch", "transformers", "peft")  # those whose version can change a
 # What the fields of a file may be, besides the rows and the scores, which are checked one by one.
 KINDS = {"model": str, "adapter": (str, type(None)), "chat": bool, "notes": list, "settings": dict, "versions": dict,
          "seconds": (int, float), "measured": str, "machine": str, "rows": list, "means": list,
-         "asked": dict, "noise": (dict, type(None))}  # fmt: skip
+         "asked": dict, "noise": (dict, type(None)), "task": (dict, type(None))}  # fmt: skip
 
 
 class MeasurementError(ValueError):
@@ -117,7 +117,8 @@ class Measurement:
     measurements that are compared. notes: what a reader of the report should know. means: scores without rows.
     seconds: how long it took. measured: when, as ISO 8601 in UTC. asked: how the questions were put and on what, as
     ``measuring.circumstances`` says. noise: how many outcomes of each capability flip if the same model is only asked in
-    another way, if that was looked at. Raises MeasurementError for what cannot have been measured.
+    another way, if that was looked at. task: the new task's ``loss`` (nats a token), how many ``texts`` and their ``fingerprint``.
+    Raises MeasurementError for what cannot have been measured.
 
     >>> Measurement(model="base", rows=[Row("What is 2+2?", "4.", "arithmetic", right=True)]).rows[0].right
     True
@@ -136,6 +137,7 @@ class Measurement:
     machine: str = field(default_factory=lambda: f"{platform.system()} {platform.machine()}")
     asked: dict[str, str] = field(default_factory=dict)
     noise: dict[str, int] | None = None
+    task: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         # A frozen dataclass forbids assignment, to itself too.
@@ -280,6 +282,10 @@ class Measurement:
                 type(flips) is int and flips >= 0 for flips in data["noise"].values()
             ):
                 raise MeasurementError(f"its noise is {str(data['noise'])[:60]}, which it cannot be; measure again.")
+            if (task := data.get("task")) is not None and not _is_number(task["loss"]):
+                raise MeasurementError(
+                    f"its task's loss is {str(task['loss'])[:20]}, which is no number; measure again."
+                )
             measurement = cls(**data)
         except MeasurementError as error:  # what __post_init__ says, after the name of the file
             raise MeasurementError(f"{path}, {str(error)[0].lower()}{str(error)[1:]}") from error

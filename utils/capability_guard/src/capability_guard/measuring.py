@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capability_guard.chat import Chat, without_thinking
 from capability_guard.jsonl import DataError
@@ -32,21 +32,26 @@ def measure(
     chat: bool | Chat = False,
     max_new_tokens: int = CONTAINS_TOKENS,
     repeat: bool = False,
+    task: Sequence[str] | None = None,
     notes: Sequence[str] = (),
 ) -> Measurement:
     """Ask a model every probe, and keep what it said. name, adapter: what to call them in reports.
 
-    chat: True asks through the chat template; a ``Chat`` adds a system turn, variables or a fixed day. max_new_tokens: how much
-    the model may say to a "contains" probe. repeat: ask once more in other batches and in bfloat16, and keep how many outcomes
-    flip by that alone. notes: what a reader of the report should know. Raises DataError for a probe that cannot be asked,
-    MeasurementError where the model gives no finite number.
+    chat: True asks through the chat template; a ``Chat`` adds a system turn, variables or a fixed day.
+    max_new_tokens: how much the model may say to a "contains" probe.
+    repeat: ask once more in other batches and in bfloat16, and keep how many outcomes flip by that alone.
+    task: held-out texts of the new task, whose loss says what was learned. notes: what a reader of the report should know.
+    Raises DataError for a probe that cannot be asked, MeasurementError where the model gives no finite number.
 
     >>> from capability_guard.probes import load_probes
     >>> measured = measure(model, tokenizer, load_probes(PROBES), name="practice model")
     >>> measured.rows[0].said, measured.rows[0].right, round(measured.rows[0].loss, 3)
     ('4.', True, 0.005)
     """
-    from capability_guard.asking import ask, encode_probes  # torch takes seconds to import, and the gate needs none of it
+    from capability_guard.asking import (  # torch takes seconds to import, and the gate needs none of it
+        ask,
+        encode_probes,
+    )
     from capability_guard.encoding import context_length
 
     if not probes:
@@ -66,14 +71,15 @@ def measure(
     found = list(notes)
     if other := scores.in_other_tokens:
         found.append(
-            f"{len(other)} of {len(probes)} probes were answered right in other tokens than their answer has, as {probes[other[0]].answer!r}: "
-            "they count as right, and their loss is that of the answer's own tokens."
+            f"{len(other)} of {len(probes)} probes were answered right in other tokens than their answer has, as "
+            f"{probes[other[0]].answer!r}: they count as right, and their loss is that of the answer's own tokens."
         )
+    learned = _task_loss(model, tokenizer, task) if task else None
     noise = _noise(model, tokenizer, probes, scores.correct, chat, max_new_tokens) if repeat else None
     return Measurement.of(
         probes, scores.correct, [round(loss, 6) for loss in scores.loss], said,
         model=name or getattr(model, "name_or_path", "") or type(model).__name__, adapter=adapter, chat=bool(chat),
-        notes=tuple(found), seconds=round(time.perf_counter() - began, 2), noise=noise,
+        notes=tuple(found), seconds=round(time.perf_counter() - began, 2), noise=noise, task=learned,
         asked=circumstances(model, tokenizer, probes, chat, max_new_tokens),
     )  # fmt: skip
 
@@ -98,7 +104,9 @@ def circumstances(
     from capability_guard.forward import input_device
 
     chat = Chat.of(chat)
-    prompts = [chat.render(tokenizer, p.prompt) if chat is not None and p.prompt else p.prompt or p.answer for p in probes]
+    prompts = [
+        chat.render(tokenizer, p.prompt) if chat is not None and p.prompt else p.prompt or p.answer for p in probes
+    ]
     vocabulary = [sorted(tokenizer.get_vocab().items()), tokenizer.bos_token, tokenizer.eos_token]
     precisions = Counter({str(p.dtype).removeprefix("torch."): 0 for p in model.parameters()})
     for parameter in model.parameters():
@@ -119,6 +127,17 @@ def circumstances(
     return asked
 
 
+def _task_loss(model, tokenizer, texts: Sequence[str]) -> dict[str, Any]:
+    """The mean loss of the new task's texts, nats a token, and which texts these were."""
+    from capability_guard.asking import score
+    from capability_guard.encoding import context_length, encode
+
+    loss = score(model, encode(tokenizer, list(texts), context_length(model))).mean_loss
+    if not math.isfinite(loss):
+        raise MeasurementError(f"The model's loss on the new task is {loss}: it diverged; use an earlier checkpoint.")
+    return {"loss": round(loss, 6), "texts": len(texts), "fingerprint": _fingerprint(list(texts))}
+
+
 def _fingerprint(value: object) -> str:
     return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()[:12]
 
@@ -131,9 +150,17 @@ def _noise(model, tokenizer, probes, correct, chat, max_new_tokens) -> dict[str,
     from capability_guard.encoding import context_length
     from capability_guard.forward import input_device
 
-    again = [ask(model, tokenizer, encode_probes(tokenizer, probes, context_length(model), chat, max_new_tokens, tokens_a_batch=1)).correct]
+    again = [
+        ask(
+            model,
+            tokenizer,
+            encode_probes(tokenizer, probes, context_length(model), chat, max_new_tokens, tokens_a_batch=1),
+        ).correct
+    ]
     with torch.autocast(input_device(model).type, torch.bfloat16):
-        again.append(ask(model, tokenizer, encode_probes(tokenizer, probes, context_length(model), chat, max_new_tokens)).correct)
+        again.append(
+            ask(model, tokenizer, encode_probes(tokenizer, probes, context_length(model), chat, max_new_tokens)).correct
+        )
     flips = {probe.capability: 0 for probe in probes}
     for i, probe in enumerate(probes):
         flips[probe.capability] += any(other[i] != correct[i] for other in again)

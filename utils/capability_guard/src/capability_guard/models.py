@@ -92,8 +92,8 @@ def from_folder(folder: Path, name: str, trust: bool = False) -> tuple[PreTraine
     """
     if (folder / "adapter_config.json").is_file():  # transformers would put that adapter on top, without a word
         raise ModelUnavailable(
-            f"{name!r} holds an adapter beside the model's weights, which may have it merged in already; move adapter_config.json away "
-            "to measure the model as it is, or give the base as the model and a folder with the adapter alone as the adapter."
+            f"{name!r} holds an adapter beside the model's weights, which may have it merged in already; move adapter_config.json "
+            "away to measure the model as it is, or give the base as the model and a folder with the adapter alone as the adapter."
             if holds_weights(folder)
             else f"{name!r} is an adapter and no model; give its base as the model (--model) and this as the adapter (--adapter)."
         )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capability_guard.cli.options import (
     add_model_options,
     add_report_options,
     add_rule_options,
     blank,
+    how_to_ask,
     quiet_libraries,
     refuse,
     report,
@@ -69,8 +70,12 @@ def run(asked: argparse.Namespace) -> int:
     if keep.exists() and not keep.is_dir():
         return refuse(f"{keep} is a file; name a folder to keep the measurements in.")
     try:
-        Rules(**{**rules_of(asked), "critical": tuple(asked.critical), "informational": tuple(asked.informational)})
-        baseline, candidate = measure_both(asked, load_probes(asked.probes), keep)
+        probes = load_probes(asked.probes)
+        rules = Rules(
+            **{**rules_of(asked), "critical": tuple(asked.critical), "informational": tuple(asked.informational)}
+        )
+        rules.check_names({probe.capability for probe in probes})  # now, and not after minutes of measuring
+        baseline, candidate = measure_both(asked, probes, keep)
         decision = judge(baseline, candidate, **rules_of(asked))
     except (DataError, MeasurementError) as error:
         return refuse(error)
@@ -86,23 +91,25 @@ def measure_both(asked: argparse.Namespace, probes: list, keep: Path) -> tuple[M
     from capability_guard.adapters import check_weights, with_adapter
     from capability_guard.measurement import MeasurementError
     from capability_guard.measuring import measure
-    from capability_guard.models import ModelUnavailable, load_model
+    from capability_guard.models import ModelUnavailable, load_model, tokenizer_of
 
+    how = how_to_ask(asked)
     quiet_libraries()
     trust = asked.trust_remote_code
     try:
         model, tokenizer = load_model(asked.model, trust_remote_code=trust)
-        known = keep / f"baseline-{_key(model, tokenizer, probes, asked.chat)}.json"
+        known = keep / f"baseline-{_key(model, tokenizer, probes, how)}.json"
         baseline = _kept(known)
         if baseline is None:
             check_weights(model)
-            baseline = measure(model, tokenizer, probes, name=asked.model, chat=asked.chat)
+            baseline = measure(model, tokenizer, probes, name=asked.model, **how)
             baseline.save(known)
             print(f"The base was measured in {baseline.seconds:.1f} s, and is kept in {known}.", flush=True)
         else:
             print(f"The base was measured before ({baseline.measured}): {known}.", flush=True)
         if asked.adapter is not None:
             model = with_adapter(model, asked.adapter, asked.model, asked.same_base, trust)
+            tokenizer = tokenizer_of(asked.adapter, trust) or tokenizer
         else:
             del model  # two whole models need not be in memory at once
             model, tokenizer = load_model(asked.candidate, trust_remote_code=trust)
@@ -110,20 +117,22 @@ def measure_both(asked: argparse.Namespace, probes: list, keep: Path) -> tuple[M
         raise MeasurementError(str(error)) from error
     check_weights(model)
     name = asked.model if asked.adapter is not None else asked.candidate
-    candidate = measure(model, tokenizer, probes, name=name, adapter=asked.adapter, chat=asked.chat)
+    candidate = measure(model, tokenizer, probes, name=name, adapter=asked.adapter, **how)
     candidate.save(keep / CANDIDATE)
     return baseline, candidate
 
 
-def _key(model: torch.nn.Module, tokenizer, probes: list, chat: bool) -> str:
-    """Sixteen letters that change with anything that the baseline's figures depend on: weights, tokens, probes, versions."""
+def _key(model: torch.nn.Module, tokenizer, probes: list, how: dict[str, Any]) -> str:
+    """Sixteen letters that change with anything that the baseline's figures depend on: weights, prompts, probes, versions."""
     import torch
 
     from capability_guard import __version__
     from capability_guard.measurement import PACKAGES, installed
+    from capability_guard.measuring import circumstances
 
-    key = hashlib.sha256(repr((__version__, installed(PACKAGES), list(probes), chat)).encode())
-    key.update(repr((tokenizer.chat_template, sorted(tokenizer.get_vocab().items()))).encode())
+    asked = circumstances(model, tokenizer, probes, how["chat"], how["max_new_tokens"])
+    task = [] if how["task"] is None else list(how["task"])
+    key = hashlib.sha256(repr((__version__, installed(PACKAGES), list(probes), asked, how["repeat"], task)).encode())
     for name, tensor in model.state_dict().items():
         key.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         key.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

@@ -24,7 +24,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("baseline", help="a measurement, or results of lm-evaluation-harness (file or folder)")
     parser.add_argument("candidate", help="the same, of the model that is to ship")
     add_rule_options(parser)
-    parser.add_argument("--metric", help='of lm-evaluation-harness, as "acc" or "exact_match,strict-match"')
+    parser.add_argument("--metric", nargs="+", default=[], metavar="[TASK=]NAME",
+                        help='of another harness, as "acc" or "gsm8k=exact_match,strict-match"; several may be given')  # fmt: skip
     add_report_options(parser)
     parser.set_defaults(run=run)
 

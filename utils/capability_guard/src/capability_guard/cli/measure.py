@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from capability_guard.cli.options import add_model_options, blank, check_writable, quiet_libraries, refuse
+from capability_guard.cli.options import add_model_options, blank, check_writable, how_to_ask, quiet_libraries, refuse
 
 if TYPE_CHECKING:
     from capability_guard.measurement import Measurement
@@ -44,7 +44,8 @@ def run(asked: argparse.Namespace) -> int:
     try:
         check_writable(asked.out, asked.probes)
         probes = load_probes(asked.probes)
-        measurement = check(asked.model, probes, asked.adapter, asked.chat, asked.trust_remote_code, asked.same_base)
+        how = how_to_ask(asked)
+        measurement = check(asked.model, probes, asked.adapter, asked.trust_remote_code, asked.same_base, **how)
         measurement.save(asked.out)
     except (DataError, MeasurementError) as error:
         return refuse(error)
@@ -60,13 +61,14 @@ def check(
     model: str,
     probes: list,
     adapter: str | None = None,
-    chat: bool = False,
     trust_remote_code: bool = False,
     same_base: bool = False,
+    **how: Any,
 ) -> Measurement:
     """Load a model, with its adapter if there is one, and measure it.
 
-    same_base: the adapter's base model has another name here. Raises MeasurementError or DataError with one sentence.
+    same_base: the adapter's base model has another name here. how: what ``measure`` takes, as chat and max_new_tokens.
+    Raises MeasurementError or DataError with one sentence.
     """
     from capability_guard.adapters import check_weights
     from capability_guard.measurement import MeasurementError
@@ -79,7 +81,7 @@ def check(
     except ModelUnavailable as error:
         raise MeasurementError(str(error)) from error
     check_weights(loaded)
-    return measure(loaded, tokenizer, probes, name=model, adapter=adapter, chat=chat)
+    return measure(loaded, tokenizer, probes, name=model, adapter=adapter, **how)
 
 
 def show(measurement: Measurement, out: str) -> None:
@@ -103,3 +105,7 @@ def show(measurement: Measurement, out: str) -> None:
     console.print(table)
     said = f"{len(measurement.rows)} probes in {measurement.seconds:.1f} s, written to {out}"
     console.print(said, soft_wrap=True, markup=False)
+    if measurement.noise is not None:
+        flips = sum(measurement.noise.values())
+        said = f"{flips} of {len(measurement.rows)} outcomes flip when the same model is asked in other batches or in bfloat16."
+        console.print(said, soft_wrap=True, highlight=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -34,8 +35,43 @@ def blank(asked: argparse.Namespace, names: Sequence[str]) -> str:
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """How a model is loaded and asked."""
     parser.add_argument("--chat", action="store_true", help="ask through the tokenizer's chat template")
+    parser.add_argument("--system", metavar="TEXT", help="with --chat: a system turn before each question")
+    parser.add_argument("--template-variable", action="append", default=[], metavar="NAME=VALUE",
+                        help="with --chat: what the template may be told, as enable_thinking=false; may be given again")  # fmt: skip
+    parser.add_argument("--date", metavar="DAY", help="with --chat: what the template takes for today, as 2026-11-28")
+    parser.add_argument("--max-new-tokens", type=int, default=32, metavar="N",
+                        help='how much the model may say to a "contains" probe (default: %(default)s)')  # fmt: skip
+    parser.add_argument("--task", metavar="FILE",
+                        help='held-out text of the new task, JSON lines with "text": its loss says what was learned')  # fmt: skip
+    parser.add_argument("--repeat-check", action="store_true",
+                        help="ask again, in other batches and in bfloat16, and note how many outcomes flip by that")  # fmt: skip
     parser.add_argument("--same-base", action="store_true", help="the adapter's base model has another name here")
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python that comes with the model")
+
+
+def how_to_ask(asked: argparse.Namespace) -> dict[str, Any]:
+    """The options of ``measure`` that say how the questions are put. Raises DataError, one sentence."""
+    from capability_guard.chat import Chat
+    from capability_guard.jsonl import DataError, load_jsonl
+
+    variables = {}
+    for pair in asked.template_variable:
+        name, found, value = pair.partition("=")
+        if not found or not name.isidentifier():
+            raise DataError(
+                f"--template-variable is {pair!r}; write it as NAME=VALUE, for example enable_thinking=false."
+            )
+        try:
+            variables[name] = json.loads(value)
+        except ValueError:  # a text without its quotation marks, which a shell takes off
+            variables[name] = value
+    if not asked.chat and (variables or asked.system is not None or asked.date is not None):
+        raise DataError("--system, --template-variable and --date are for a chat template; add --chat.")
+    if asked.max_new_tokens < 1:
+        raise DataError(f"--max-new-tokens is {asked.max_new_tokens}; give at least 1.")
+    chat = Chat(system=asked.system, variables=variables, date=asked.date) if asked.chat else False
+    task = None if asked.task is None else [row["text"] for row in load_jsonl(asked.task, ("text",))]
+    return {"chat": chat, "max_new_tokens": asked.max_new_tokens, "repeat": asked.repeat_check, "task": task}
 
 
 def add_rule_options(parser: argparse.ArgumentParser) -> None:
@@ -48,13 +84,19 @@ def add_rule_options(parser: argparse.ArgumentParser) -> None:
                         help="capabilities that decide; without this, all that are not informational")  # fmt: skip
     parser.add_argument("--informational", nargs="+", action="extend", default=[], metavar="NAME",
                         help="capabilities that are shown and decide nothing")  # fmt: skip
+    parser.add_argument("--certify", choices=("together", "each"), default="together",
+                        help="what must be within the budget to pass: all critical probes together (and none regressed), or each "
+                             "capability by itself (default: %(default)s)")  # fmt: skip
     parser.add_argument("--alpha", type=float, default=0.05,
                         help="chance of a false alarm, and of a false pass (default: %(default)g)")  # fmt: skip
 
 
 def rules_of(asked: argparse.Namespace) -> dict[str, Any]:
     """The rules that were asked for, as ``judge`` takes them."""
-    return {name: getattr(asked, name) for name in ("max_drop", "max_loss_rise", "critical", "informational", "alpha")}
+    return {
+        name: getattr(asked, name)
+        for name in ("max_drop", "max_loss_rise", "critical", "informational", "alpha", "certify")
+    }
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:

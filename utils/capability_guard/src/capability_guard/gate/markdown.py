@@ -8,7 +8,7 @@ from pathlib import Path
 
 from capability_guard.files import write_whole
 from capability_guard.gate.reports import SYMBOL, clean
-from capability_guard.gate.rule import PASSED, Decision
+from capability_guard.gate.rule import PASSED, Decision, learned_text
 from capability_guard.gate.terminal import COLUMNS, cells
 
 SHOWN = 10  # lost answers: a summary is read on a phone, and the page has the rest
@@ -19,15 +19,26 @@ LINKED = re.compile(r"(?i)(:(?=//)|\bwww(?=\.)|@|#(?=\w))")
 
 
 def write_markdown(decision: Decision, path: str | Path) -> Path:
-    """Write ``markdown(decision)``, whole or not at all. Raises OSError when it cannot be written."""
+    """Write ``markdown(decision)``, whole or not at all. Raises OSError when it cannot be written.
+
+    >>> path = write_markdown(Decision(PASSED, "No loss larger than is allowed: arithmetic."), FOLDER / "summary.md")
+    >>> path.read_text(encoding="utf-8").startswith(MARK)
+    True
+    """
     return write_whole(path, markdown(decision))
 
 
 def markdown(decision: Decision) -> str:
-    """The decision as GitHub and GitLab render it. What a model said is shown as text, whatever signs are in it."""
+    """The decision as GitHub and GitLab render it. What a model said is shown as text, whatever signs are in it.
+
+    >>> print(markdown(Decision(PASSED, "It said *stop*.")).splitlines()[-1])
+    It said \\*stop\\*.
+    """
     parts = [MARK, f"## {SYMBOL[decision.word]} {decision.word.capitalize()}", _text(decision.why)]
     if decision.comparisons:
         parts += [f"{_code(decision.baseline.name)} against {_code(decision.candidate.name)}", _table(decision)]
+    if decision.learned is not None:
+        parts.append(f"Learned meanwhile: {learned_text(decision)}.")
     if open_rows := [row for row in decision.comparisons if row.word != PASSED]:
         parts.append("\n".join(f"- **{_text(row.name)}**: {_text(row.why)}" for row in open_rows))
     if decision.lost:

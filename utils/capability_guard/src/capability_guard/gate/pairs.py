@@ -94,11 +94,13 @@ def _asked_alike(baseline: Measurement, candidate: Measurement) -> None:
         return
     for name, what in (("system", "system turn"), ("variables", "template variables"), ("date", "date")):
         if ours.get(name) != theirs.get(name):
+            before, after = (_line(side.get(name)) or "not given" for side in (ours, theirs))
             raise MeasurementError(
-                f"The {what} was {_line(ours.get(name)) or 'not given'} for the baseline and {_line(theirs.get(name)) or 'not given'} for "
-                "the candidate; measure both alike."
+                f"The {what} was {before} for the baseline and {after} for the candidate; measure both alike."
             )
-    if ours.get("template") == theirs.get("template") and {row.key for row in baseline.rows} == {row.key for row in candidate.rows}:
+    if ours.get("template") == theirs.get("template") and {row.key for row in baseline.rows} == {
+        row.key for row in candidate.rows
+    }:
         raise MeasurementError(
             "The same template wrote other prompts for the baseline than for the candidate, as it does when it writes today's date; "
             "measure both on one day, or fix the day with --date."
@@ -141,7 +143,9 @@ def worst(pairs: list[Pair], decides: Callable[[str], bool]) -> list[Lost]:
     >>> [lost.prompt for lost in worst(pairs, lambda capability: True)]
     ['1+3?', '2+2?']
     """
-    lost = [(before, after) for before, after in pairs if (before.right and after.right is False) or _fell(before, after)]
+    lost = [
+        (before, after) for before, after in pairs if (before.right and after.right is False) or _fell(before, after)
+    ]
 
     def rise(before: Row, after: Row) -> float | None:
         return None if before.loss is None or after.loss is None else after.loss - before.loss

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
@@ -21,7 +20,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from capability_guard.files import write_whole
-from capability_guard.gate.rule import PASSED, REGRESSED, TOGETHER, UNSURE, Comparison, Decision, p_text
+from capability_guard.gate.rule import PASSED, REGRESSED, TOGETHER, UNSURE, Comparison, Decision, learned_text, p_text
 from capability_guard.measurement import Measurement
 
 SCHEMA = 1  # of the JSON, for programs that read it
@@ -42,6 +41,7 @@ def write_json(decision: Decision, path: str | Path) -> Path:
         "verdict": decision.word,
         "exit_code": decision.exit_code,
         "why": decision.why,
+        "learned": decision.learned,
         "rules": asdict(decision.rules),
         "comparisons": [asdict(row) for row in decision.comparisons],
         "lost": [asdict(lost) for lost in decision.lost],
@@ -129,26 +129,10 @@ def html(decision: Decision) -> str:
     page = environment.get_template("report.html").render(
         decision=decision, symbol=SYMBOL, figures=list(_figures(decision.comparisons)), together=TOGETHER, p_text=p_text,
         lost=decision.lost[:SHOWN], more=max(0, len(decision.lost) - SHOWN),
+        learned="" if decision.learned is None else learned_text(decision),
         sides=[("Baseline", decision.baseline), ("Candidate", decision.candidate)],
     )  # fmt: skip
     return CONTROL.sub("�", page)  # once more over the whole, should a new field be put in without the filter
-
-
-def print_what_can_be() -> None:
-    """From here on a console that cannot show a sign shows another one: that is no reason to fail.
-
-    >>> from contextlib import redirect_stdout
-    >>> from io import BytesIO, TextIOWrapper
-    >>> with redirect_stdout(TextIOWrapper(BytesIO(), "ascii")) as old_console:
-    ...     print_what_can_be()
-    ...     print("✓ passed", end="", flush=True)
-    >>> old_console.buffer.getvalue()
-    b'? passed'
-    """
-    for stream in (sys.stdout, sys.stderr):
-        # In a notebook or a test these are other objects, which take any sign.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
 
 
 def clean(text: str) -> str:

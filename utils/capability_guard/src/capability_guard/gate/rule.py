@@ -1,105 +1,67 @@
 """The rule by which two measurements pass, regress, or leave it open. Nothing here prints or writes.
 
-For each critical capability, and for all of them together:
+Each critical capability, and all of them together, gets a word of its own:
 
     regressed       a loss beyond chance (p, corrected for several, is at most alpha), and the drop that was seen is
                     larger than the budget
     passed          the upper bound of the drop is within the budget, even if some of it is a real loss
     cannot certify  everything between: too few probes to tell, and it says how many would do
 
+The whole has regressed if any of them has. When it *passes* is a choice, ``certify``:
+
+    together        the loss over all critical probes together is bounded by the budget, and no capability shows a regression.
+                    One that has too few probes to be certified by itself is named, and does not block
+    each            every critical capability is bounded by the budget by itself
+
 The gate makes two kinds of error, and each has a chance of at most alpha. A false alarm: nothing was lost anywhere, and
 some row is called regressed. Any row can raise it, so the p-values are corrected for there being several (Holm). A false
-pass: some row lost more than its budget, and the gate passes. For that this very row must pass, along with all others,
-so bounds at alpha need no correction (intersection-union test, Berger 1982, doi 10.1080/00401706.1982.10487790).
-Informational capabilities are shown, and decide nothing.
+pass: more was lost than the budget, of all critical probes ("together") or in some capability ("each"), and the gate passes.
+For that the very row of which this is true must pass, so bounds at alpha need no correction (intersection-union test, Berger
+1982, doi 10.1080/00401706.1982.10487790). What "together" may miss is a loss in one small capability; ``unseen_loss`` says how
+large it can be. Informational capabilities are shown, and decide nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from scipy.stats import binom
 
 from capability_guard import statistics as paired
-from capability_guard.gate.pairs import Lost, Pair, notes, pair, pair_means, worst
-from capability_guard.measurement import Mean, Measurement, MeasurementError
+from capability_guard.gate.lines import (
+    ALL_MEANS,
+    ALL_TEXTS,
+    EXIT,
+    PASSED,
+    REGRESSED,
+    TOGETHER,
+    UNSURE,
+    WHOLE,
+    Comparison,
+    Rules,
+    decide,
+    grouped,
+    p_text,
+)  # fmt: skip
+from capability_guard.gate.pairs import Lost, notes, pair, pair_means, worst
+from capability_guard.measurement import Measurement
+from capability_guard.power import smallest_drop
 
-PASSED, REGRESSED, UNSURE = "passed", "regressed", "cannot certify"
-# 2 is also what the commands return for a file or setting that is wrong: whatever could not be tested must not pass.
-EXIT = {PASSED: 0, REGRESSED: 1, UNSURE: 2}
-TOGETHER = "all critical together"
-
-
-@dataclass(frozen=True)
-class Rules:
-    """max_drop: points (per cent of the probes) that a capability may lose. max_loss_rise: nats per token that the loss
-    of a text may rise by. critical, informational: names of capabilities; whatever neither names is critical, unless
-    ``critical`` names some. alpha: the chance of a false alarm, and of a false pass. Raises MeasurementError.
-
-    >>> Rules(max_drop=0)
-    Traceback (most recent call last):
-    capability_guard.measurement.MeasurementError: max_drop is 0; give a number above 0 and below 100: 0 cannot be certified.
-    """
-
-    max_drop: float = 5.0
-    max_loss_rise: float = 0.05
-    critical: tuple[str, ...] = ()
-    informational: tuple[str, ...] = ()
-    alpha: float = 0.05
-
-    def __post_init__(self) -> None:
-        # Where nothing changed, the upper bound of the drop is above 0 however many probes there are: 0 could not pass.
-        for name, most in (("max_drop", 100), ("max_loss_rise", math.inf), ("alpha", 0.5)):
-            value = getattr(self, name)
-            if not 0 < value < most:
-                raise MeasurementError(
-                    f"{name} is {value:g}; give a number above 0 and below {most:g}: 0 cannot be certified."
-                )
-        if both := set(self.critical) & set(self.informational):
-            raise MeasurementError(f"{min(both)!r} is named critical and informational; choose one.")
-
-    def decides(self, capability: str) -> bool:
-        """Whether a capability is critical.
-
-        >>> Rules(informational=["style"]).decides("style"), Rules(critical=["safety"]).decides("style")
-        (False, False)
-        >>> Rules().decides("style")
-        True
-        """
-        return capability in self.critical if self.critical else capability not in self.informational
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One line of the gate. unit "points": before, after and drop are per cent of the probes; "nats": mean loss, and
-    drop is its rise. low, high: bounds of the drop. p: for a loss, corrected where the line decides.
-
-    lost, gained: probes that changed, None where only means are known. needed: about how many probes would settle it.
-    budget: what the drop may be, in the same unit. word, why: the verdict on this line, and its reason in a sentence.
-
-    >>> from capability_guard.measurement import Row
-    >>> before, after = (Measurement("m", [Row("Hot?", "Cold.", "opposites", right=x)] * 60) for x in (True, False))
-    >>> row = judge(before, after).comparisons[0]
-    >>> row.name, row.before, row.after, row.drop, row.word
-    ('opposites', 100.0, 0.0, 100.0, 'regressed')
-    """
-
-    name: str
-    critical: bool
-    unit: str
-    probes: int | None
-    before: float
-    after: float
-    drop: float
-    low: float
-    high: float
-    p: float
-    budget: float
-    lost: int | None = None
-    gained: int | None = None
-    needed: int | None = None
-    word: str = UNSURE
-    why: str = ""
+__all__ = [
+    "EXIT",
+    "PASSED",
+    "REGRESSED",
+    "TOGETHER",
+    "UNSURE",
+    "Comparison",
+    "Decision",
+    "Rules",
+    "judge",
+    "p_text",
+    "unseen_loss",
+]
 
 
 @dataclass(frozen=True)
@@ -118,6 +80,18 @@ class Decision:
     notes: tuple[str, ...] = ()
     baseline: Measurement | None = None
     candidate: Measurement | None = None
+
+    @property
+    def learned(self) -> float | None:
+        """By how much the new task's loss fell, as a share of what it was: 0.5 means halved. None where it was not measured.
+
+        >>> Decision(PASSED, "No loss larger than is allowed: arithmetic.").learned is None
+        True
+        """
+        before, after = (None if m is None else m.task for m in (self.baseline, self.candidate))
+        if not before or not after or before["fingerprint"] != after["fingerprint"] or not before["loss"]:
+            return None
+        return 1 - after["loss"] / before["loss"]
 
     @property
     def exit_code(self) -> int:
@@ -141,6 +115,7 @@ def judge(
     critical: Sequence[str] = (),
     informational: Sequence[str] = (),
     alpha: float = 0.05,
+    certify: str = "together",
 ) -> Decision:
     """Compare a candidate with its baseline; ``Rules`` says what the settings mean.
 
@@ -153,165 +128,122 @@ def judge(
     CANNOT CERTIFY: Open: arithmetic. A loss of up to 7.2 points cannot be ruled out; 5 are allowed. It takes at least about
     59 such probes to tell (40 asked).
     """
-    rules = Rules(max_drop, max_loss_rise, tuple(critical), tuple(informational), alpha)
+    rules = Rules(max_drop, max_loss_rise, tuple(critical), tuple(informational), alpha, certify)
     pairs = pair(baseline, candidate)
     means = pair_means(baseline, candidate)
-    # A misspelt name would match nothing, and the gate could pass without the capability that was meant.
-    names = {before.capability for before, _ in pairs} | {before.name for before, _ in means}
-    if unknown := (set(rules.critical) | set(rules.informational)) - names:
-        raise MeasurementError(f"{min(unknown)!r} is not measured; the capabilities are {', '.join(sorted(names))}.")
-    if not any(rules.decides(name) for name in names):
-        raise MeasurementError("Every capability is informational, so nothing would decide; name a critical one.")
-    comparisons = _decide(_groups(pairs, rules), means, rules)
-    word, why = _verdict([row for row in comparisons if row.critical])
+    rules.check_names({before.capability for before, _ in pairs} | {before.name for before, _ in means})
+    comparisons = decide(grouped(pairs, rules), means, rules)
+    word, why = _verdict([row for row in comparisons if row.critical], rules)
     return Decision(
         word,
         why,
         rules,
         tuple(comparisons),
         tuple(worst(pairs, rules.decides)),
-        notes(baseline, candidate),
+        (*notes(baseline, candidate), *_within_noise(comparisons, baseline, candidate)),
         baseline,
         candidate,
     )
 
 
-# --- Deciding ------------------------------------------------------------------------------------------------
-def _groups(pairs: Iterable[Pair], rules: Rules) -> dict[tuple[str, str], list[Pair]]:
-    """The pairs by (capability, unit), critical ones first; and, where several are critical, all of those together."""
-    groups: dict[tuple[str, str], list[Pair]] = {}
-    for before, after in pairs:
-        unit = "nats" if before.measure == "loss" else "points"
-        groups.setdefault((before.capability, unit), []).append((before, after))
-    groups = dict(sorted(groups.items(), key=lambda item: (not rules.decides(item[0][0]), item[0])))
-    # Together they see what none of them sees alone: a small loss everywhere.
-    deciding = [rows for (name, unit), rows in groups.items() if unit == "points" and rules.decides(name)]
-    if len(deciding) > 1:
-        groups = {(TOGETHER, "points"): [row for rows in deciding for row in rows], **groups}
-    return groups
-
-
-def _decide(
-    groups: dict[tuple[str, str], list[Pair]], means: list[tuple[Mean, Mean]], rules: Rules
-) -> list[Comparison]:
-    judged = []  # (line, why no number of such probes could settle it, if so)
-    for (name, unit), pairs in groups.items():
-        critical = name == TOGETHER or rules.decides(name)
-        # A capability may have questions and texts; these are two lines, since points and nats cannot be added.
-        label = f"{name} (loss)" if unit == "nats" and (name, "points") in groups else name
-        judged.append((_outcomes if unit == "points" else _losses)(label, critical, pairs, rules))
-    judged += [_unpaired(before, after, rules.decides(before.name), rules) for before, after in means]
-    tests = sum(row.critical for row, _ in judged)
-    # Only lines that can block take part: an informational one can raise no alarm, so it must not cost power either.
-    corrected = iter(paired.holm([row.p for row, _ in judged if row.critical]))
-    rows = [(replace(row, p=next(corrected)) if row.critical else row, objection) for row, objection in judged]
-    return [_word(row, objection, rules.alpha, tests if row.critical else 1) for row, objection in rows]
-
-
-def _outcomes(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple[Comparison, str]:
-    """Right and wrong, paired."""
-    n = len(pairs)
-    lost = sum(before.right and not after.right for before, after in pairs)
-    gained = sum(after.right and not before.right for before, after in pairs)
-    before = 100 * sum(row.right for row, _ in pairs) / n
-    # Of four choices a model that knows nothing gets 25 % right, and those cannot be lost.
-    guessed = 100 * sum(1 / len(row.choices) if row.choices else 0 for row, _ in pairs) / n
-    row = Comparison(
-        name, critical, "points", n, before, before + 100 * (gained - lost) / n, 100 * (lost - gained) / n,
-        100 * paired.least_lost(n, lost, gained, rules.alpha), 100 * paired.most_lost(n, lost, gained, rules.alpha),
-        paired.mcnemar(lost, gained, "greater"), rules.max_drop, lost, gained,
-    )  # fmt: skip
-    return row, _nothing_to_lose(before, guessed, rules)
-
-
-def _losses(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple[Comparison, str]:
-    """Losses of texts, paired."""
-    n, fewest = len(pairs), paired.fewest_texts(rules.alpha)
-    mean, low, high, p = paired.mean_rise([after.loss - before.loss for before, after in pairs], rules.alpha)
-    before = sum(row.loss for row, _ in pairs) / n
-    row = Comparison(name, critical, "nats", n, before, before + mean, mean, low, high, p, rules.max_loss_rise)
-    return row, f"{n} texts are too few to tell; use {fewest} or more" if n < fewest else ""
-
-
-def _unpaired(before: Mean, after: Mean, critical: bool, rules: Rules) -> tuple[Comparison, str]:
-    """Two means with their standard errors: what is left where no single outcomes are known."""
-    drop, low, high, p = paired.unpaired(before.value, after.value, before.error, after.error, rules.alpha)
-    row = Comparison(
-        f"{before.name} (unpaired)", critical, "points", before.samples, 100 * before.value, 100 * after.value,
-        100 * drop, 100 * low, 100 * high, p, rules.max_drop,
-    )  # fmt: skip
-    if not before.error or not after.error:
-        return row, "a standard error of 0 says nothing about other questions; keep the samples (--log_samples)"
-    return row, _nothing_to_lose(row.before, 0, rules)
-
-
-def _nothing_to_lose(before: float, guessed: float, rules: Rules) -> str:
-    """Why these probes can show no loss beyond the budget: the baseline itself does not know them. "" if it does."""
-    if before - guessed > rules.max_drop:
-        return ""
-    by_chance = f", of which guessing gives {guessed:.0f} %" if guessed else ""
-    return (
-        f"the baseline itself has only {before:.0f} % right{by_chance}, so a loss of more than "
-        f"{rules.max_drop:g} points could not show; ask what it can answer"
-    )
-
-
-def _word(row: Comparison, objection: str, alpha: float, tests: int) -> Comparison:
-    """The line with its verdict, and the sentence that explains it. tests: how many lines share the chance of a false alarm."""
-    points, allowed, real = row.unit == "points", f"{row.budget:g} are allowed", row.p <= alpha
-    seen, most = (f"{x:.1f} points" if points else f"{x:.3f} nats a token" for x in (row.drop, row.high))
-    # In this order: what no number of probes could settle, then a loss that is certain, then one that is ruled out.
-    if objection:
-        return replace(row, word=UNSURE, why=f"{objection[0].upper()}{objection[1:]}.")
-    if real and row.drop > row.budget:
-        return replace(row, word=REGRESSED, why=f"A loss of {seen}, beyond chance ({p_text(row.p)}); {allowed}.")
-    if row.high <= row.budget:
-        held = f"A loss of more than {most} is ruled out; {allowed}." if row.high >= 0 else "It got better."
-        note = f" There is a real loss, of {seen} ({p_text(row.p)}): it is inside the budget." if real else ""
-        return replace(row, word=PASSED, why=held + note)
-    if row.drop > row.budget:
-        left = f"A loss of {seen} was seen, but it may be chance ({p_text(row.p)}); {allowed}"
-    elif real:
-        left = f"A real loss, of {seen} as seen ({p_text(row.p)}), may be up to {most}; {allowed}"
-    else:
-        left = f"A loss of up to {most} cannot be ruled out; {allowed}"
-    needed = _needed(row, alpha, tests)
-    more = (
-        f"It takes at least about {needed} such probes to tell ({row.probes} asked)"
-        if needed
-        else "More probes would tell"
-    )
-    return replace(row, word=UNSURE, why=f"{left}. {more}.", needed=needed)
-
-
-def _needed(row: Comparison, alpha: float, tests: int) -> int | None:
-    """About how many probes would settle a line that is open. To block it takes a p that is small enough even if it is the
-    smallest of all ``tests``, which Holm multiplies by their number."""
-    if row.lost is None:  # texts and means: how much they scatter among more of them is not known
-        return None
-    if row.drop > row.budget:
-        return paired.probes_to_block(row.probes, row.lost, row.gained, alpha / tests)
-    return paired.probes_to_pass(row.probes, row.lost, row.gained, row.budget / 100, alpha)
-
-
-def p_text(value: float) -> str:
-    """A p-value for people.
-
-    >>> p_text(0.0312), p_text(2e-9)
-    ('p = 0.031', 'p < 0.001')
-    """
-    return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"
-
-
-def _verdict(critical: list[Comparison]) -> tuple[str, str]:
+def _verdict(critical: list[Comparison], rules: Rules) -> tuple[str, str]:
     """The word for all of them, and a sentence that names those that it comes from."""
-    # The worst line decides: one that regressed outweighs any that are open, and one that is open any that passed.
-    for word, before in ((REGRESSED, "Worse by more than is allowed"), (UNSURE, "Open")):
-        if rows := [row for row in critical if row.word == word]:
-            return word, f"{before}: {_listed(rows)}. {rows[-1].why if len(rows) == 1 else ''}".strip()
-    return PASSED, f"No loss larger than is allowed: {_listed(critical)}."
+    if rows := [row for row in critical if row.word == REGRESSED]:
+        return (
+            REGRESSED,
+            f"Worse by more than is allowed: {_listed(rows)}. {rows[-1].why if len(rows) == 1 else ''}".strip(),
+        )
+    deciding = critical
+    if rules.certify == "together":  # one line for each unit: the whole where there is one, else the only capability
+        units = {
+            row.unit if not row.name.endswith("(unpaired)") and row.name != ALL_MEANS else "means" for row in critical
+        }
+        whole = {"points": TOGETHER, "nats": ALL_TEXTS, "means": ALL_MEANS}
+        there = {row.name for row in critical}
+        deciding = [row for row in critical if row.name in WHOLE or whole[_unit(row)] not in there]
+        assert units == {_unit(row) for row in deciding}, "every unit decides"
+    if rows := [row for row in deciding if row.word == UNSURE]:
+        return UNSURE, f"{_what_shows(rows)}Open: {_listed(rows)}. {rows[-1].why if len(rows) == 1 else ''}".strip()
+    said = f"No loss larger than is allowed: {_listed(critical)}."
+    if small := [row for row in critical if row.word == UNSURE]:
+        said += f" Too few probes to certify by itself: {'; '.join(_alone(row) for row in small[:6])}"
+        said += f" and {len(small) - 6} more." if len(small) > 6 else "."
+    return PASSED, said
+
+
+def _unit(row: Comparison) -> str:
+    return "means" if row.name.endswith("(unpaired)") or row.name == ALL_MEANS else row.unit
+
+
+def _alone(row: Comparison) -> str:
+    """A capability that passes with the others and not by itself, with what it would take."""
+    takes = f", it takes about {row.needed}" if row.needed else ""
+    return f"{row.name} ({row.probes} asked{takes})" if row.probes is not None else row.name
+
+
+def _what_shows(rows: list[Comparison]) -> str:
+    """With few probes, first what they can see at all."""
+    asked = max((row.probes or 0 for row in rows if row.unit == "points"), default=0)
+    if not 0 < asked < 100 or any(row.lost is None for row in rows):
+        return ""
+    return f"{asked} probes can show a drop of {math.ceil(smallest_drop(asked))} points or more. "
+
+
+def unseen_loss(probes: int, of: int, budget: float = 5.0, alpha: float = 0.05, chance: float = 0.8) -> float:
+    """How many points a capability of ``probes`` may lose, unseen with this ``chance``, where all ``of`` are certified together.
+
+    Nothing is lost elsewhere and nothing gained. Unseen: neither its own line regressed (Holm, two lines) nor the whole left its
+    bound. By the exact binomial chances, in steps of half a point.
+
+    >>> unseen_loss(30, of=360)
+    8.5
+    """
+    unseen = 0.0
+    for points in (x / 2 for x in range(1, 201)):
+        quiet = sum(
+            binom.pmf(k, probes, points / 100)
+            for k in range(probes + 1)
+            if (100 * k / probes <= budget or paired.mcnemar(k, 0, "greater") > alpha / 2)
+            and 100 * paired.most_lost(of, k, 0, alpha) <= budget
+        )
+        if quiet < chance:
+            break
+        unseen = points
+    return unseen
+
+
+def _within_noise(rows: list[Comparison], baseline: Measurement, candidate: Measurement) -> list[str]:
+    """A note on each drop that is no larger than what flips when the same model is only asked in another way."""
+    said = []
+    for row in rows:
+        flips = [
+            m.noise.get(row.name, sum(m.noise.values()) if row.name == TOGETHER else 0)
+            for m in (baseline, candidate)
+            if m.noise
+        ]
+        if flips and row.lost is not None and 0 < row.lost - row.gained <= max(flips):
+            said.append(
+                f"{row.name}: {row.lost - row.gained} lost net, and up to {max(flips)} flip when the same model is only asked in "
+                "other batches or in bfloat16: the drop is within that noise."
+            )
+    return said
+
+
+def learned_text(decision: Decision) -> str:
+    """What was gained beside what was lost, in words.
+
+    >>> before, after = ({"loss": loss, "texts": 24, "fingerprint": "x"} for loss in (3.0, 1.2))
+    >>> from capability_guard.measurement import Row
+    >>> base, tuned = (Measurement("m", [Row("Hot?", "Cold.", "opposites", right=True)] * 60, task=t) for t in (before, after))
+    >>> learned_text(judge(base, tuned))
+    'the loss on the new task fell from 3.00 to 1.20 nats a token (60 % learned)'
+    """
+    before, after = decision.baseline.task["loss"], decision.candidate.task["loss"]
+    moved = "fell" if after < before else "rose" if after > before else "stayed"
+    share = f" ({decision.learned:.0%} learned)".replace("%", " %") if after < before else ""
+    return f"the loss on the new task {moved} from {before:.2f} to {after:.2f} nats a token{share}"
 
 
 def _listed(rows: list[Comparison], most: int = 6) -> str:
-    names = [row.name for row in rows if row.name != TOGETHER] or [TOGETHER]
+    names = [row.name for row in rows if row.name not in WHOLE] or [row.name for row in rows]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from capability_guard.gate.reports import SYMBOL, clean
-from capability_guard.gate.rule import PASSED, REGRESSED, UNSURE, Comparison, Decision, p_text
+from capability_guard.gate.rule import PASSED, REGRESSED, UNSURE, Comparison, Decision, learned_text, p_text
 
 COLOUR = {PASSED: "green", REGRESSED: "red", UNSURE: "yellow"}
 COLUMNS = ("capability", "baseline", "candidate", "lost / gained", "drop (bounds)", "p", "verdict", "why")
@@ -35,6 +35,8 @@ def show(decision: Decision) -> None:
             _print_table(
                 console, title, ("probe", "baseline", "candidate"), [(x.prompt, x.before, x.after) for x in lost]
             )
+    if decision.learned is not None:
+        console.print(f"Learned meanwhile: {learned_text(decision)}.", highlight=False)
     said = [f"{row.name}: {row.why}" for row in decision.comparisons if row.word != PASSED]
     # Soft wrap: the terminal may break a sentence, and one that is copied out of a log is still whole.
     for line in (*said, *(f"Note: {note}" for note in decision.notes)):

@@ -15,12 +15,12 @@ import pytest
 from capability_guard.curve import Checkpoint
 from capability_guard.probes import load_probes
 from utils.figures.plots import plot_plane
-from utils.training import sweep as module
+from utils.training import sweeps as module
 from utils.training.config import FineTuneConfig
 from utils.training.data import REPERTOIRE
-from utils.training.finetune import finetune
+from utils.training.finetuning import finetune
 from utils.training.fixes import EXPERIMENTS, STORE
-from utils.training.sweep import Point, at_same_learning, fingerprint, load, means, save, sweep
+from utils.training.sweeps import Point, at_same_learning, fingerprint, load, means, save, sweep
 
 SHORT = FineTuneConfig(steps=2, evaluate_every=2, batch_size=2)
 
@@ -110,8 +110,8 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path, root, monkeypatch):
     """SIGKILL gives no chance to tidy up. What had ended is there, byte for byte, and only the rest is run."""
     store, seeds = tmp_path / "s.jsonl", tuple(range(40))
     code = f"""
-from utils.config import FineTuneConfig
-from utils.sweep import sweep
+from utils.training.config import FineTuneConfig
+from utils.training.sweeps import sweep
 sweep([FineTuneConfig.from_string({str(SHORT)!r})], seeds=range(40), store={str(store)!r})
 """
     environment = os.environ | {"PYTHONPATH": str(root)}

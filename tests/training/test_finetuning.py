@@ -16,7 +16,7 @@ from capability_guard.monitor import RegressionMonitor
 from capability_guard.probes import Probe, load_probes
 from utils.training.config import FineTuneConfig
 from utils.training.data import GENERAL, REPERTOIRE, load_task, replay_texts
-from utils.training.finetune import build_trainer, finetune, lora_config, training_rows
+from utils.training.finetuning import build_trainer, finetune, lora_config, training_rows
 from utils.training.models import parameter_counts
 
 QUICK = FineTuneConfig(steps=6, evaluate_every=2, learning_rate=3e-3)

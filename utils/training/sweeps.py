@@ -21,7 +21,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from utils.training.config import FineTuneConfig
-from utils.training.finetune import finetune
+from utils.training.finetuning import finetune
 from utils.training.results import RunResult, by_setting
 
 SCHEMA = 2

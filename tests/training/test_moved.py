@@ -7,8 +7,8 @@ import torch
 
 from utils.figures.movement import plot_movement
 from utils.training.config import FineTuneConfig
-from utils.training.finetune import finetune
-from utils.training.movement import movement
+from utils.training.finetuning import finetune
+from utils.training.moved import movement
 
 
 def test_an_untouched_copy_has_not_moved_and_a_known_change_is_measured(practice):
