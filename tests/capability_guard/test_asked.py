@@ -100,7 +100,8 @@ def test_what_was_learned_stands_beside_what_was_lost(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("options", "says"), [
-    (["--system", "Be short."], "add --chat"), (["--template-variable", "a=1"], "add --chat"), (["--date", "2026-11-28"], "add --chat"),
+    (["--system", "Be short."], "add --chat"), (["--template-variable", "a=1"], "add --chat"),
+    (["--date", "2026-11-28"], "add --chat"),
     (["--chat", "--template-variable", "enable_thinking"], "write it as NAME=VALUE"), (["--chat", "--date", "today"], "write it as"),
     (["--max-new-tokens", "0"], "give at least 1"), (["--task", "nowhere.jsonl"], "cannot be read"),
 ])  # fmt: skip

@@ -82,7 +82,8 @@ def test_an_input_stands_below_its_instruction_and_fields_are_kept(tmp_path):
 
 @pytest.mark.parametrize(("turns", "says"), [
     ([{"role": "system", "content": "Be short."}, *TURNS], "has system, user, assistant; a probe is one question.*--system"),
-    ([*TURNS, *TURNS], "has user, assistant, user, assistant"), ([], "has no turns"), ([{"role": "tool", "content": "x"}], "has the turn"),
+    ([*TURNS, *TURNS], "has user, assistant, user, assistant"), ([], "has no turns"),
+    ([{"role": "tool", "content": "x"}], "has the turn"),
     (["hello"], "has the turn"), ([{"role": "user", "content": [{"type": "image"}]}], "has the turn"),
 ])  # fmt: skip
 def test_a_conversation_that_is_no_probe_says_what_it_has(tmp_path, turns, says):

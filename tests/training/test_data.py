@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from capability_guard.jsonl import DataError, load_jsonl
 from capability_guard.probes import Probe, live_subset, load_probes, read_probes
-from utils.training.data import DATA, GENERAL, QUESTIONS, REPERTOIRE, everyday_texts, load_task, replay_texts
+from utils.training.data import DATA, QUESTIONS, REPERTOIRE, everyday_texts, load_task, replay_texts
 
 NOTE = re.compile(r"z|[\^_]?[A-Ga-g][,']?")
 LENGTH = re.compile(r"(\d+)?(?:/(\d+))?")

@@ -136,6 +136,8 @@ def _loss(value: Any) -> float | None:
         total, units = sum(total), sum(units)
     if isinstance(total, bool) or not isinstance(total, (int, float)) or number(units) is None:
         return None
+    if total > 0 and total != math.inf:  # no log-likelihood, so the perplexity itself
+        return math.log(total)
     return -total / max(1.0, number(units)) if abs(total) != math.inf else math.nan
 
 
@@ -166,7 +168,7 @@ def matching(wanted: str, names: Sequence[str]) -> str | None:
     """
     parts = [part.strip() for part in wanted.split(",")]
     tidy = ",".join(parts)
-    for fits in (lambda name: name == wanted or name == tidy, lambda name: name.split(",")[0] == tidy):
+    for fits in (lambda name: name in (wanted, tidy), lambda name: name.split(",")[0] == tidy):
         if found := [name for name in names if fits(name)]:
             return found[0]
     begin = [name for name in names if name.startswith(f"{wanted}:")]  # lighteval adds the parameters

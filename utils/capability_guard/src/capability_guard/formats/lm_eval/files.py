@@ -1,9 +1,9 @@
 """Which files of lm-evaluation-harness belong together.
 
-    0.4.0 to 0.4.2    OUT/results.json, or OUT itself if it ends in .json; samples in <model_args>_<task>.jsonl beside it,
-                      with "__" for "/" and "=". A second run overwrites the results and leaves the first one's samples
-    from 0.4.3        OUT/<model>/results_DATE.json and samples_<task>_DATE.jsonl beside it
-    today             also NAME_DATE.json, for an OUT of NAME.json
+0.4.0 to 0.4.2    OUT/results.json, or OUT itself if it ends in .json; samples in <model_args>_<task>.jsonl beside it,
+                  with "__" for "/" and "=". A second run overwrites the results and leaves the first one's samples
+from 0.4.3        OUT/<model>/results_DATE.json and samples_<task>_DATE.jsonl beside it
+today             also NAME_DATE.json, for an OUT of NAME.json
 """
 
 from __future__ import annotations
@@ -20,6 +20,15 @@ DATE = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d[\d.-]*)\.json$")
 # What of ``model_args`` says which model it is; the rest says how it was run.
 IDENTITY = ("peft", "delta", "pretrained", "model", "path", "engine")
 OTHER = ("revision", "subfolder", "gguf_file")
+
+
+def is_dated(path: Path) -> bool:
+    """Whether a date in the name tells which samples belong to these results.
+
+    >>> is_dated(Path("results_2025-11-30T10-00-00.000000.json")), is_dated(Path("results.json"))
+    (True, False)
+    """
+    return DATE.search(path.name) is not None
 
 
 def date_of(path: Path, data: dict) -> str:
@@ -58,7 +67,8 @@ def model_of(path: Path, data: dict) -> str:
 
     >>> model_of(Path("out/results.json"), {"config": {"model_args": "pretrained=base,peft=support-lora"}})
     'support-lora'
-    >>> model_of(Path("out/results.json"), {"model_name": "base", "config": {"model_args": {"pretrained": "base", "revision": "step100"}}})
+    >>> data = {"model_name": "base", "config": {"model_args": {"pretrained": "base", "revision": "step100"}}}
+    >>> model_of(Path("out/results.json"), data)
     'base (revision step100)'
     """
     arguments = arguments_of(data)
@@ -106,8 +116,16 @@ def groups_of(data: dict) -> dict[str, tuple[str, ...]]:
     """
     listed: Any = data.get("group_subtasks")
     if isinstance(listed, dict):
-        return {str(name): tuple(map(str, parts)) for name, parts in listed.items() if isinstance(parts, (list, tuple)) and parts}
+        return {
+            str(name): tuple(map(str, parts))
+            for name, parts in listed.items()
+            if isinstance(parts, (list, tuple)) and parts
+        }
     configs = data.get("configs") or {}
-    named = [name for name in data.get("results") or {} if name in (data.get("groups") or {}) or (configs and name not in configs)]
+    named = [
+        name
+        for name in data.get("results") or {}
+        if name in (data.get("groups") or {}) or (configs and name not in configs)
+    ]
     tasks = tuple(name for name in data.get("results") or {} if name not in named)
     return dict.fromkeys(named, tasks) if tasks else {}

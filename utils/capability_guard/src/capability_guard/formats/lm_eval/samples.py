@@ -14,7 +14,7 @@ from typing import Any
 
 from capability_guard.files import read_text
 from capability_guard.formats.metrics import Outcomes, number
-from capability_guard.formats.runs import Unusable
+from capability_guard.formats.runs import Unusable, text_of
 from capability_guard.jsonl import DataError, load_jsonl
 from capability_guard.measurement import MeasurementError, Row, read_json
 
@@ -63,7 +63,9 @@ def by_filter(samples: Sequence[dict], named: Sequence[str]) -> dict[str, list[d
             place = seen[_id(sample)]
             seen[_id(sample)] += 1
             if place >= len(named):
-                raise Unusable(f"its samples do not say their filter, and there are more of them than {len(named)} filters explain")
+                raise Unusable(
+                    f"its samples do not say their filter, and there are more of them than {len(named)} filters explain"
+                )
             names.append(named[place])
         if set(seen.values()) != {len(named)}:
             raise Unusable(f"its samples do not say their filter, and some are missing of {len(named)} filters")
@@ -105,7 +107,9 @@ def metrics_of(samples: Sequence[dict], named: Sequence[str]) -> list[str]:
     >>> metrics_of([{"doc_id": 0, "acc": 1.0, "doc_hash": "f0"}], named=["acc_norm", "acc"])
     ['acc']
     """
-    listed = [m for sample in samples for m in (sample.get("metrics") if isinstance(sample.get("metrics"), list) else ())]
+    listed = [
+        m for sample in samples for m in (sample.get("metrics") if isinstance(sample.get("metrics"), list) else ())
+    ]
     if not listed:  # an old file: what the results name, or else whatever is a number
         keys = {key for sample in samples for key in sample if key not in FIELDS}
         listed = [name for name in named if name in keys] or [
@@ -119,9 +123,10 @@ def metrics_of(samples: Sequence[dict], named: Sequence[str]) -> list[str]:
 def rows_of(task: str, samples: Sequence[dict], found: Outcomes) -> list[Row]:
     """One row a question. found: what the metric that counts says of each.
 
-    >>> sample = {"doc_id": 0, "arguments": [["2+2?", " 4"], ["2+2?", " 5"]], "target": "0", "filtered_resps": [[-1.0, True], [-2.0, False]]}
-    >>> rows_of("sums", [sample], Outcomes("bits", (1.0,)))
-    [Row(prompt='2+2?', answer='4', capability='sums', measure='choice', choices=('4', '5'), right=True, loss=None, said='4', share=None)]
+    >>> sample = {"doc_id": 0, "arguments": [["2+2?", " 4"], ["2+2?", " 5"]], "target": "0", "filtered_resps": [[-1.0], [-2.0]]}
+    >>> row = rows_of("sums", [sample], Outcomes("bits", (1.0,)))[0]
+    >>> row.prompt, row.choices, row.answer, row.right
+    ('2+2?', ('4', '5'), '4', True)
     """
     return [_row(task, sample, value, found) for sample, value in zip(samples, found.values, strict=True)]
 
@@ -152,13 +157,3 @@ def _row(task: str, sample: dict, value: float, found: Outcomes) -> Row:
     if not found.lower:  # under a length-normalised metric the likeliest choice need not be the one that was scored
         best = answer if outcome["right"] else best if best != answer else ""
     return Row(prompt, answer, task, "choice", choices, **outcome, said=best)
-
-
-def text_of(value: Any) -> str:
-    """As text that can be written to a file: half a character, which JSON can spell, becomes a question mark.
-
-    >>> text_of("Rome."), text_of(["a", 1])
-    ('Rome.', '["a", 1]')
-    """
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text.encode("utf-8", "replace").decode()

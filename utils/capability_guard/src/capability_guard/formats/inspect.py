@@ -1,0 +1,243 @@
+"""Logs of Inspect AI as measurements: ``.eval``, which is a zip of JSON files, and ``.json``.
+
+One row a sample, with what the scorer that counts said of it. Several epochs of a sample are one row with the reduced score: the
+epochs are of one question, and as rows of their own they would count it several times. Inspect itself is not needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from capability_guard.formats.metrics import Outcomes, lower_is_better, matching, number, outcomes
+from capability_guard.formats.packed import HARNESS
+from capability_guard.formats.runs import DAMAGE, Run, Scored, Unusable, ending, not_whole, remarks, text_of
+from capability_guard.jsonl import DataError
+from capability_guard.measurement import Mean, MeasurementError, Row
+
+GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0, "yes": 1.0, "no": 0.0}
+# What of the generation moves a score.
+GENERATION = ("temperature", "top_p", "top_k", "max_tokens", "reasoning_effort", "reasoning_tokens", "system_message")
+
+
+def is_log(data: Any) -> bool:
+    """Whether this is the content of a log, or of its header.
+
+    >>> is_log({"version": 2, "status": "success", "eval": {"task": "sums", "model": "base"}}), is_log({"results": {}})
+    (True, False)
+    """
+    return isinstance(data, dict) and isinstance(data.get("eval"), dict) and "task" in data["eval"]
+
+
+def run_of(data: dict, path: Path) -> Run:
+    """The content of one log. Raises MeasurementError.
+
+    >>> sample = {"id": 1, "epoch": 1, "input": "2+2?", "target": "4", "scores": {"match": {"value": "C"}}}
+    >>> data = {"status": "success", "eval": {"task": "sums", "model": "base"}, "samples": [sample]}
+    >>> run_of(data, Path("log.json")).read("sums", ()).rows[0].right
+    True
+    """
+    try:
+        spec = data["eval"]
+        task, arguments = str(spec["task"]), spec.get("model_args") or {}
+        model = " ".join(str(spec["model"]).split())
+        # One provider serves several models of a path each.
+        where = str(arguments.get("model_path") or "") if isinstance(arguments, dict) else ""
+        if where.strip("/").split("/")[-1] not in model:
+            model = f"{model} ({' '.join(where.split())})"
+        stats = data.get("stats") or {}
+        packages = spec.get("packages") or {}
+        about = {
+            "machine": "", "versions": {str(name): str(version) for name, version in packages.items()},
+            "measured": str(spec.get("created") or datetime.fromtimestamp(0, timezone.utc).isoformat(timespec="seconds")),
+            "seconds": _seconds(stats.get("started_at"), stats.get("completed_at")),
+        }  # fmt: skip
+        return Run(path, model, str(spec.get("created") or ""), (task,), lambda name, asked: _task(name, asked, data, path),
+                   harness=HARNESS, about=about)  # fmt: skip
+    except (MeasurementError, DataError):
+        raise
+    except DAMAGE as error:
+        raise not_whole(path, HARNESS, error) from error
+
+
+def _seconds(start: Any, end: Any) -> float:
+    try:
+        return max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def _finished(data: dict, path: Path) -> None:
+    """Raises MeasurementError for a log of which part is missing: what is missing may be what was lost."""
+    status = data.get("status")
+    if status != "success":
+        error = data.get("error")
+        said = f": {' '.join(str(error.get('message')).split())[:100]}" if isinstance(error, dict) else ""
+        raise MeasurementError(f"{path} was not finished (status {str(status)[:20]}{said}); run the evaluation again.")
+    if data.get("invalidated") is True:
+        raise MeasurementError(f"{path} was marked as invalid; run the evaluation again.")
+
+
+def _task(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
+    """The samples by the scorer that counts, or for want of samples its mean."""
+    _finished(data, path)
+    by_id: dict[str, list[dict]] = {}
+    for sample in data.get("samples") or ():
+        by_id.setdefault(json.dumps(sample["id"]), []).append(sample)
+    if not by_id:
+        return _from_mean(task, asked, data, path)
+    values = _values(data, by_id)
+    read = {name: outcomes(name.split(",")[0], list(kept.values()), _lower(name)) for name, kept in values.items()}
+    found = {name: (values[name], outcome) for name, outcome in read.items() if outcome is not None}
+    if not found:
+        raise Unusable(f"no scorer says how right an answer is ({', '.join(values) or 'there are no scores'})")
+    used = next((m for text in asked if (m := matching(text, list(found)))), next(iter(found)))
+    kept, outcome = found[used]
+    if _epochs(data) > 1 and outcome.kind == "bits" and _reducer(data, used) in ("mean", "median", ""):
+        outcome = Outcomes("shares", outcome.values, outcome.lower)  # a share by its making, even if all are 0 or 1
+    rows = [
+        _row(task, by_id[sample], used, value, outcome.kind) for sample, value in zip(kept, outcome.values, strict=True)
+    ]
+    others = " or ".join(name for name in found if name != used)
+    notes = [f"{task} counts by the scorer {used}, not {others}; --metric chooses another."] if others else []
+    if missing := len(by_id) - len(kept):
+        notes.append(f"{task} has no score for {missing} of {len(by_id)} samples.")
+    notes += remarks(task, used, outcome)
+    return Scored(used, tuple(found), _setting(data, used, outcome), tuple(rows), None, tuple(notes))
+
+
+def _values(data: dict, by_id: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
+    """For each scorer the reduced score of each sample that has one. A scorer that gives several values is one for each."""
+    found: dict[str, dict[str, float]] = {}
+    for reduction in data.get("reductions") or ():  # what Inspect itself made of the epochs
+        for entry in reduction["samples"]:
+            for part, value in _parts(entry.get("value")):
+                sample = json.dumps(entry.get("sample_id"))
+                name = str(reduction["scorer"]) + part
+                if value is not None and sample in by_id:
+                    # Of several reducers the first counts: the values of the next do not replace its own.
+                    found.setdefault(name, {}).setdefault(sample, value)
+    if found:
+        return found
+    for sample, epochs in by_id.items():
+        sums: dict[str, list[float]] = {}
+        for epoch in epochs:
+            for scorer, score in (epoch.get("scores") or {}).items():
+                for part, value in _parts(score["value"]):
+                    if value is not None:
+                        sums.setdefault(str(scorer) + part, []).append(value)
+        for name, values in sums.items():
+            found.setdefault(name, {})[sample] = sum(values) / len(values)
+    return found
+
+
+def _parts(value: Any) -> Iterator[tuple[str, float | None]]:
+    """A score's values, each with what to add to the scorer's name."""
+    if isinstance(value, dict):
+        yield from ((f",{key}", _float(part)) for key, part in value.items())
+    elif not isinstance(value, list):
+        yield "", _float(value)
+
+
+def _float(value: Any) -> float | None:
+    """As Inspect turns a grade into a number. None for NaN, which says that a sample was not scored."""
+    if isinstance(value, str):
+        return GRADES.get(value, GRADES.get(value.lower(), number(value)))
+    return number(value)
+
+
+def _row(task: str, epochs: list[dict], scorer: str, value: float, kind: str) -> Row:
+    sample = epochs[0]
+    attached = sample.get("attachments") if isinstance(sample.get("attachments"), dict) else {}
+
+    def words(value: Any) -> str:
+        """A text, a list of messages or of texts; long ones are kept apart, under a name."""
+        if isinstance(value, str):
+            return text_of(
+                attached.get(value.removeprefix("attachment://"), value) if value.startswith("attachment://") else value
+            )
+        if isinstance(value, list):
+            parts = [
+                words(part.get("content", part.get("text", "")) if isinstance(part, dict) else part) for part in value
+            ]
+            return "\n".join(part for part in parts if part)
+        return "" if value is None else text_of(value)
+
+    choices = tuple(words(choice) for choice in sample.get("choices") or ())
+    letters = {chr(ord("A") + place): choice for place, choice in enumerate(choices[:26])}
+    prompt, answer = words(sample.get("input")), words(sample.get("target"))
+    score = (sample.get("scores") or {}).get(scorer.split(",")[0])
+    said = words(score.get("answer")) if isinstance(score, dict) else ""
+    if not said:
+        said = words((sample.get("output") or {}).get("completion"))
+    answer, said = letters.get(answer, answer), letters.get(said, said)
+    if kind != "bits":
+        return Row(prompt, answer, task, "share", share=value, said=said)
+    return Row(prompt, answer, task, "choice" if choices else "exact", choices, right=value == 1, said=said)
+
+
+def _from_mean(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
+    """A log without samples has each scorer's mean and standard error."""
+    found: dict[str, tuple[Outcomes, dict, int | None]] = {}
+    results = data.get("results") or {}
+    for score in results.get("scores") or ():
+        metrics = {str(name): number(metric["value"]) for name, metric in score["metrics"].items()}
+        value = next((metrics[name] for name in ("accuracy", "mean") if metrics.get(name) is not None), None)
+        outcome = outcomes(str(score["name"]), [value], _lower(str(score["name"])))
+        if outcome is not None and outcome.kind != "losses":
+            found.setdefault(str(score["name"]), (outcome, metrics, score.get("scored_samples")))
+    if not found:
+        raise Unusable("it has no samples, and no score from 0 to 1")
+    used = next((m for text in asked if (m := matching(text, list(found)))), next(iter(found)))
+    outcome, metrics, samples = found[used]
+    samples = samples if isinstance(samples, int) and samples > 0 else None
+    error = metrics.get("stderr") or metrics.get("bootstrap_stderr") or 0.0
+    mean = Mean(task, outcome.mean, min(max(error / (100 if outcome.per_cent else 1), 0.0), 1.0), samples)
+    note = f"{task} has no samples in {path.name}, so its comparison is not paired, and less sharp."
+    return Scored(used, tuple(found), _setting(data, used, outcome), mean=mean, notes=(note,))
+
+
+def _epochs(data: dict) -> int:
+    epochs = (data["eval"].get("config") or {}).get("epochs")
+    return epochs if isinstance(epochs, int) else 1
+
+
+def _lower(name: str) -> bool:
+    """By the scorer's name or by that of its part, since a log says nothing of the direction."""
+    return any(lower_is_better(part) for part in name.split(","))
+
+
+def _reducer(data: dict, scorer: str) -> str:
+    named = [
+        str(r.get("reducer") or "")
+        for r in data.get("reductions") or ()
+        if str(r.get("scorer")) == scorer.split(",")[0]
+    ]
+    return named[0] if named else ""
+
+
+def _setting(data: dict, used: str, outcome: Outcomes) -> str:
+    """What must be the same in two logs: the task's version and arguments, and how the answers were made."""
+    spec, plan = data["eval"], data.get("plan") or {}
+    made = {**(spec.get("model_generate_config") or {}), **(plan.get("config") or {})}
+    for step in plan.get("steps") or ():
+        made |= {
+            name: value
+            for name, value in (step.get("params_passed") or step.get("params") or {}).items()
+            if name in GENERATION
+        }
+    words = [f"version {spec.get('task_version')}", f"scorer {used}"]
+    if _epochs(data) > 1:
+        words.append(f"{_epochs(data)} epochs, {_reducer(data, used) or 'mean'}")
+    limit = (spec.get("config") or {}).get("limit")
+    words += [f"limit {text_of(limit)[:40]}"] if limit else []
+    words += [f"{name} {text_of(made[name])[:40]}" for name in GENERATION if made.get(name) is not None]
+    given = spec.get("task_args_passed") or spec.get("task_args") or {}
+    words += [f"{name} {text_of(value)[:40]}" for name, value in sorted(given.items())]
+    steps = Counter(str(step.get("solver")) for step in plan.get("steps") or ())
+    words += ["solver " + "+".join(steps)] if steps else []
+    return ", ".join(words) + ending(outcome)
