@@ -69,12 +69,12 @@ def _sentencepiece(
     normalizer, pre, decoder, extra: tuple[str, ...] = (), bos: str = "<s>", eos: str = "</s>"
 ) -> PreTrainedTokenizerFast:
     raw = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    # SentencePiece learns within words, whatever is done to a text later.
+    raw.pre_tokenizer, raw.decoder = pre_tokenizers.Metaspace(prepend_scheme="first"), decoder
+    _trained(raw, ["<unk>", bos, eos, *BYTES, *extra], 320)
+    raw.pre_tokenizer = pre
     if normalizer is not None:
         raw.normalizer = normalizer
-    if pre is not None:
-        raw.pre_tokenizer = pre
-    raw.decoder = decoder
-    _trained(raw, ["<unk>", bos, eos, *BYTES, *extra], 320)
     raw.post_processor = processors.TemplateProcessing(f"{bos} $A", special_tokens=[(bos, raw.token_to_id(bos))])
     return _wrapped(raw, bos, eos, unk_token="<unk>")
 
@@ -199,7 +199,7 @@ def tiny(vocabulary: int, **config) -> LlamaForCausalLM:
     )  # fmt: skip
 
 
-def learn(model, rows: list[list[int]], steps: int = 90, rate: float = 8e-3) -> None:
+def learn(model, rows: list[list[int]], steps: int = 170, rate: float = 4e-3) -> None:
     """Learn rows of tokens by heart."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate)
     longest = max(map(len, rows))
@@ -209,11 +209,9 @@ def learn(model, rows: list[list[int]], steps: int = 90, rate: float = 8e-3) -> 
         ids[i, : len(row)] = labels[i, : len(row)] = torch.tensor(row)
         mask[i, : len(row)] = 1
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, steps)
-    order = torch.Generator().manual_seed(0)
     model.train()
     for _ in range(steps):
-        some = torch.randperm(len(rows), generator=order)[:24]
-        model(input_ids=ids[some], attention_mask=mask[some], labels=labels[some]).loss.backward()
+        model(input_ids=ids, attention_mask=mask, labels=labels).loss.backward()
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()

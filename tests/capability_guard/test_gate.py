@@ -248,7 +248,9 @@ def run(tmp_path, before, after, *more) -> int:
 @pytest.mark.parametrize(("after", "code"), [((200, 0), 0), ((100, 100), 1), ((193, 7), 2)])
 def test_exit_codes_and_reports_agree(tmp_path, capsys, after, code):
     rule = ("--certify", "each")  # the sums by themselves may have lost more than the budget
-    assert run(tmp_path, measured(sums=(200, 0), art=(200, 0)), measured("new", sums=after, art=(200, 0)), *rule) == code
+    assert (
+        run(tmp_path, measured(sums=(200, 0), art=(200, 0)), measured("new", sums=after, art=(200, 0)), *rule) == code
+    )
     word = (PASSED, REGRESSED, UNSURE)[code]
     data = json.loads((tmp_path / "r.json").read_text())
     assert (data["verdict"], data["exit_code"], data["schema"]) == (word, code, 1)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 
 def test_demo_prints_answers_curve_and_figure(root):
-    done = subprocess.run([sys.executable, "-m", "utils.demo"], cwd=root, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-m", "utils.course.demo"], cwd=root, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     assert "What is the capital of France?" in done.stdout and "Paris." in done.stdout
     assert re.search(r"New-task loss went from \d+\.\d to \d+\.\d; retention from \d+% to \d+%", done.stdout)

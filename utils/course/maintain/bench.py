@@ -34,7 +34,7 @@ from rich.table import Table  # noqa: E402
 from transformers import get_linear_schedule_with_warmup  # noqa: E402
 
 from utils.course.lesson import start  # noqa: E402
-from utils.course.maintain import binder_limit, classroom_load  # noqa: E402
+from utils.course.maintain import binder_limit, classroom_load, threads_table  # noqa: E402
 from utils.course.maintain.classroom_load import one_run  # noqa: E402
 from utils.training.config import FineTuneConfig  # noqa: E402
 from utils.training.data import load_task  # noqa: E402
@@ -103,14 +103,14 @@ def speed(rounds: int) -> None:
     add(table, "SFTTrainer: building it", build, "{:.2f} s", "")
     add(table, "SFTTrainer: the same steps", train, "{:.2f} s", "")
     add(table, "SFTTrainer / bare loop", ratios, "{:.2f}", "2")
-    add(f"finetune with {points[0]} checkpoints", whole, "{:.2f} s", "")
+    add(table, f"finetune with {points[0]} checkpoints", whole, "{:.2f} s", "")
     add(table, "finetune / bare loop", [w / b for w, b in zip(whole, bare, strict=True)], "{:.2f}", "")
     add(table, "the monitor's share of it", share, "{:.1%}", "25 %")
     console.print(table)
 
 
 def playing(rounds: int) -> None:
-    """In the kernel, without a browser: the picture is ready to be sent. tests/test_browser.py measures in the page."""
+    """In the kernel, without a browser: the picture is ready to be sent. tests/playground/test_browser.py measures in the page."""
     from utils.playground import playground
 
     base = load_model("practice", quiet=True)
@@ -180,10 +180,12 @@ def lessons() -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", choices=("speed", "play", "lessons", "binder", "classroom"))
+    parser.add_argument("--only", choices=("speed", "play", "lessons", "threads", "binder", "classroom"))
     options = parser.parse_args()
     if options.only in ("binder", "classroom"):
         return {"binder": binder_limit, "classroom": classroom_load}[options.only].main([])
+    if options.only == "threads":
+        return threads_table.main(["--rounds", str(options.rounds)])
     start()
     for name, measure in (("speed", speed), ("play", playing)):
         if options.only in (None, name):

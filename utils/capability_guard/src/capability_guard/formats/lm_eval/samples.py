@@ -152,8 +152,9 @@ def _row(task: str, sample: dict, value: float, found: Outcomes) -> Row:
     whole = len(likelihoods) == len(choices) and None not in likelihoods
     best = choices[likelihoods.index(max(likelihoods))] if whole else ""
     answer = choices[int(target)] if target.isdecimal() and len(target) < 9 and int(target) < len(choices) else target
-    if measure == "share":
+    if measure == "share" or found.lower:
+        # A choice that it is better not to make is no question that half is right by guessing, so there are no choices to it.
         return Row(prompt, answer, task, measure, **outcome, said=best)
-    if not found.lower:  # under a length-normalised metric the likeliest choice need not be the one that was scored
-        best = answer if outcome["right"] else best if best != answer else ""
+    # Under a length-normalised metric the likeliest choice need not be the one that was scored.
+    best = answer if outcome["right"] else best if best != answer else ""
     return Row(prompt, answer, task, "choice", choices, **outcome, said=best)
