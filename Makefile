@@ -53,6 +53,6 @@ test-lowest:  ## run the tests with the oldest packages that are allowed
 	@$(PYTHON) utils/environment.py test-lowest $(ARGS)
 
 clean:  ## remove .venv and every cache
-	rm -rf .venv .venv-lowest _site offline-course .venv.lock .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-lowest-guard _site offline-course .venv.lock .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

@@ -2,12 +2,12 @@ r"""Make the course's own environment and run the course in it: the script behin
 
     python3 utils/environment.py lab            (Windows: py utils\environment.py lab)
 
-Commands: setup (make or mend .venv), lab (open JupyterLab), app (the playground as a page, for a projector),
-test (every test and lesson), quick (the tests that need no training and no browser), demo (forgetting shown in the terminal), bench (time and memory of the lessons),
-lint (style, spelling, stored lessons, links), lessons (execute the lessons and store their outputs), claims (run
-every experiment and write the table of verdicts), links (write the badges, check every link), site (the course as web
-pages in _site/), wheelhouse (pack everything for a room without network), test-lowest (the tests, in an environment
-of its own with the oldest packages that are allowed). What follows the command is passed on to what it runs.
+Commands: setup (make or mend .venv), lab (open JupyterLab), app (the playground as a page, for a projector), test (every
+test and lesson), quick (the tests that need no training and no browser), demo (forgetting shown in the terminal), bench
+(time and memory), lint (style, spelling, stored lessons, links), lessons (execute the lessons and store their outputs),
+claims (run every experiment and write the table of verdicts), links (write the badges, check every link), site (the course
+as web pages in _site/), wheelhouse (pack everything for a room without network), test-lowest (the tests, in environments of
+their own with the oldest packages that the course and the guard allow). What follows the command is passed on to what it runs.
 
 It is run by path with any Python from 3.10 on and uses nothing but the standard library, because it runs
 before anything is installed. Every command first makes sure that .venv in the top folder is whole.
@@ -227,6 +227,40 @@ def use_lowest() -> None:
     os.environ["COURSE_TORCH"] = shlex.join(["--retries", "1", "--timeout", "15", *cpu, "--no-deps", CONSTRAINTS[0]])
 
 
+def guard_at_its_floor() -> int:
+    """The guard alone, at the lower bound of each of its own needs, which are older than the course's; pytest's status."""
+    floor = re.findall(
+        r'^\s*"([a-z0-9-]+)>=([\d.]+)[,"]', (ROOT / GUARD / "pyproject.toml").read_text(encoding="utf-8"), re.M
+    )
+    venv = ROOT / ".venv-lowest-guard"
+    python = str(venv / ("Scripts/python.exe" if WINDOWS else "bin/python"))
+    pip = [python, "-m", "pip", "install", "-q", "--no-input", "--disable-pip-version-check"]
+    cpu = (ROOT / TORCH_FILE).read_text(encoding="utf-8").split()[-3:-1] if platform.system() == "Linux" else []
+    wanted = [f"{name}=={low}" for name, low in floor]
+    print(f"The guard alone, with {', '.join(wanted)}:", flush=True)
+    for command in (
+        [sys.executable, "-m", "venv", "--clear", str(venv)],
+        [*pip, *cpu, "--retries", "1", "--timeout", "15", "--no-deps", wanted[0]],
+        [*pip, *wanted, "pytest>=8.4,<10", f"./{GUARD}"],
+        [
+            python,
+            "-m",
+            "pytest",
+            "-q",
+            "--noconftest",
+            "-c",
+            os.devnull,
+            "--rootdir",
+            "tests",
+            "tests/capability_guard/test_stack.py",
+        ],
+    ):
+        status = subprocess.run(command, cwd=ROOT, env=environ_for()).returncode
+        if status:
+            return status
+    return 0
+
+
 def install() -> None:
     """Make .venv, or mend what is there, in four steps; then say in the stamp that it is complete."""
     started = time.monotonic()
@@ -352,7 +386,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("Opening the playground as a page, which takes half a minute; Ctrl-C here ends it.", flush=True)
     with tempfile.TemporaryDirectory(prefix="course-", ignore_cleanup_errors=True) as folder:
         environ = environ_for(folder if asked.command in ("test", "quick", "test-lowest", "bench", "lessons") else None)
-        return max((hand_over(line, environ) for line in commands_for(asked.command, asked.extra)), default=0)
+        status = max((hand_over(line, environ) for line in commands_for(asked.command, asked.extra)), default=0)
+    return max(status, guard_at_its_floor()) if asked.command == "test-lowest" and not asked.extra else status
 
 
 if __name__ == "__main__":

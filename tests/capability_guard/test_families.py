@@ -56,7 +56,9 @@ def test_most_facts_were_learned(taught, request):
     """Else the test above would compare nothing but wrong answers."""
     model, tokenizer = taught
     if "bytes_without_spaces" in request.node.name:
-        pytest.skip("its merges run across the cut: trained on whole texts, it says other things after a question's own tokens")
+        pytest.skip(
+            "its merges run across the cut: trained on whole texts, it says other things after a question's own tokens"
+        )
     tokenizer.chat_template = None
     right = score_probes(model, tokenizer, [Probe(q, said, "learned") for q, said in LEARNED]).correct
     assert sum(right) >= len(LEARNED) // 2

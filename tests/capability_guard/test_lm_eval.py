@@ -578,7 +578,9 @@ def test_samples_of_another_model_beside_old_results_are_not_taken(tmp_path):
     folder = shutil.copytree(REAL / "v0.4.2" / "base", tmp_path / "both")
     for file in (REAL / "v0.4.2" / "reckless").glob("*.jsonl"):
         shutil.copy(file, folder)
-    assert read_measurement(folder).rows == read_measurement(REAL / "v0.4.2" / "base").rows
+    found = read_measurement(folder)
+    assert found.rows == read_measurement(REAL / "v0.4.2" / "base").rows
+    assert "left out, since no results belong to them: pretrained__reckless-model" in " ".join(found.notes)
     edit(
         folder / "results.json", lambda data: data["config"].pop("model_args")
     )  # now nothing says whose samples are whose

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from capability_guard.adapters import holds_weights, own_tokenizer, with_adapter
+
+DTYPE = "dtype" if hasattr(PretrainedConfig(), "dtype") else "torch_dtype"  # its name before transformers 4.56
 
 
 class ModelUnavailable(RuntimeError):
@@ -131,7 +133,7 @@ def _weights(source: str | Path, name: str, **options) -> PreTrainedModel:
     # float32, because with half precision rounding decides between two answers that are nearly as likely, and does so
     # differently on another machine. Safetensors, because to read a pickle is to run whatever code is in it.
     model, found = AutoModelForCausalLM.from_pretrained(
-        source, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+        source, **{DTYPE: torch.float32}, use_safetensors=True, output_loading_info=True, **options
     )
     if absent := sorted(found["missing_keys"]):
         raise ModelUnavailable(

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from capability_guard.formats.runs import LESS, PER_CENT
+from capability_guard.formats.wording import LESS, PER_CENT
 from capability_guard.measurement import Mean, Measurement, Row
 
 GRADED = ("exact", "contains", "choice")

@@ -15,7 +15,8 @@ from typing import Any
 
 from capability_guard.formats.metrics import Outcomes, lower_is_better, matching, number, outcomes
 from capability_guard.formats.packed import HARNESS
-from capability_guard.formats.runs import DAMAGE, Run, Scored, Unusable, ending, not_whole, remarks, text_of
+from capability_guard.formats.runs import Run, Scored, Unusable
+from capability_guard.formats.wording import DAMAGE, ending, not_whole, remarks, text_of
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Mean, MeasurementError, Row
 
@@ -57,7 +58,7 @@ def run_of(data: dict, path: Path) -> Run:
             "seconds": _seconds(stats.get("started_at"), stats.get("completed_at")),
         }  # fmt: skip
         return Run(path, model, str(spec.get("created") or ""), (task,), lambda name, asked: _task(name, asked, data, path),
-                   harness=HARNESS, about=about)  # fmt: skip
+                   harness=HARNESS, variant=", ".join(_given(spec)), about=about)  # fmt: skip
     except (MeasurementError, DataError):
         raise
     except DAMAGE as error:
@@ -175,7 +176,9 @@ def _row(task: str, epochs: list[dict], scorer: str, value: float, kind: str) ->
     if not said:
         said = words((sample.get("output") or {}).get("completion"))
     answer, said = letters.get(answer, answer), letters.get(said, said)
-    if kind != "bits":
+    if kind == "losses":
+        return Row(prompt, answer, task, "loss", loss=value, said=said)
+    if kind == "shares":
         return Row(prompt, answer, task, "share", share=value, said=said)
     return Row(prompt, answer, task, "choice" if choices else "exact", choices, right=value == 1, said=said)
 
@@ -220,6 +223,12 @@ def _reducer(data: dict, scorer: str) -> str:
     return named[0] if named else ""
 
 
+def _given(spec: dict) -> list[str]:
+    """The arguments of the task. Older logs do not tell those that were given from those that it has anyway."""
+    given = spec.get("task_args_passed") or spec.get("task_args") or {}
+    return [f"{name} {text_of(value)[:40]}" for name, value in sorted(given.items())]
+
+
 def _setting(data: dict, used: str, outcome: Outcomes) -> str:
     """What must be the same in two logs: the task's version and arguments, and how the answers were made."""
     spec, plan = data["eval"], data.get("plan") or {}
@@ -236,8 +245,7 @@ def _setting(data: dict, used: str, outcome: Outcomes) -> str:
     limit = (spec.get("config") or {}).get("limit")
     words += [f"limit {text_of(limit)[:40]}"] if limit else []
     words += [f"{name} {text_of(made[name])[:40]}" for name in GENERATION if made.get(name) is not None]
-    given = spec.get("task_args_passed") or spec.get("task_args") or {}
-    words += [f"{name} {text_of(value)[:40]}" for name, value in sorted(given.items())]
+    words += _given(spec)
     steps = Counter(str(step.get("solver")) for step in plan.get("steps") or ())
     words += ["solver " + "+".join(steps)] if steps else []
     return ", ".join(words) + ending(outcome)

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from capability_guard.formats.metrics import Outcomes, in_order, lower_is_better, matching, number, outcomes
-from capability_guard.formats.runs import DAMAGE, Run, Scored, Unusable, ending, not_whole, remarks, text_of
+from capability_guard.formats.runs import Run, Scored, Unusable
+from capability_guard.formats.wording import DAMAGE, ending, not_whole, remarks, text_of
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Mean, MeasurementError, Row
 

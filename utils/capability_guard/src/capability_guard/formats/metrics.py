@@ -28,7 +28,9 @@ LOWER = re.compile(
     r"|_perplexity$|^bits_per_|_bias$|(^|_)bias_score|_error_rate$"
 )
 RATES = ("wer", "cer", "mer", "ter")  # errors per word: they may be more than there are words
-PER_CENT = re.compile(r"^(bleu|chrf|ter|rouge|sacrebleu|eqbench|meteor)")  # of which 0.5 to 10 of 100 is no surprise
+PER_CENT = re.compile(
+    r"^(bleu|chrf|ter|rouge1|rouge2|rougel|sacrebleu|eqbench|meteor)"
+)  # of which 0.5 to 10 of 100 is no surprise
 COUNTS = re.compile(r"len|count|num|token|time|second|diff|distance|turns|steps|cost|rating|judge", re.IGNORECASE)
 
 
@@ -171,7 +173,7 @@ def matching(wanted: str, names: Sequence[str]) -> str | None:
     for fits in (lambda name: name in (wanted, tidy), lambda name: name.split(",")[0] == tidy):
         if found := [name for name in names if fits(name)]:
             return found[0]
-    begin = [name for name in names if name.startswith(f"{wanted}:")]  # lighteval adds the parameters
+    begin = [name for name in names if name.startswith((f"{wanted}:", f"{wanted}="))]  # lighteval adds the parameters
     return begin[0] if len(begin) == 1 else None
 
 

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from capability_guard.formats.runs import DAMAGE, not_whole
+from capability_guard.formats.wording import DAMAGE, not_whole
 from capability_guard.measurement import MeasurementError
 
 HARNESS = "Inspect AI"

@@ -7,20 +7,14 @@ newest file that has it, results of several models are refused, and the notes na
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from capability_guard.formats.metrics import Outcomes, Wanted, matching
+from capability_guard.formats.metrics import Wanted, matching
+from capability_guard.formats.wording import DAMAGE, not_whole, text_of
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Mean, Measurement, MeasurementError, Row
-
-# What a file that was made by hand, cut off or written by another version can raise while it is taken apart.
-DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, OSError, RecursionError)
-# At the end of a setting: the values were turned round, or divided by 100.
-LESS, PER_CENT = ", less is better", ", in per cent"
 
 
 class Unusable(Exception):
@@ -51,10 +45,12 @@ class Scored:
 
 @dataclass(frozen=True)
 class Run:
-    """One file of results. when: a text that sorts by date. tasks: the names of those in it. groups: a name of a mean over other
-    tasks, and these. read: a task's outcomes, by its name and the metrics that were asked for; raises Unusable.
+    """One file of results.
 
-    harness: what wrote it. about: fields of the measurement, as versions. settings: what must be the same in two results of any task.
+    when: a text that sorts by date. tasks: the names of those in it. read: a task's outcomes, by its name and the metrics that
+    were asked for; raises Unusable. harness: what wrote it. parts: the files with its single outcomes. groups: a name that is a
+    mean over other tasks, and these. variant: what tells apart two results of a task that are not to replace each other.
+    settings: what must be the same in two results of any task. about: other fields of the measurement, as its versions.
 
     >>> Run(Path("results.json"), "base", "2026-01-02", ("arc",), read=None).model
     'base'
@@ -66,56 +62,11 @@ class Run:
     tasks: tuple[str, ...]
     read: Callable[[str, tuple[str, ...]], Scored]
     harness: str = ""
+    parts: tuple[Path, ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    variant: str = ""
     settings: dict[str, str] = field(default_factory=dict)
     about: dict = field(default_factory=dict)
-
-
-def text_of(value: Any) -> str:
-    """As text that can be written to a file: half a character, which JSON can spell, becomes a question mark.
-
-    >>> text_of("Rome."), text_of(["a", 1])
-    ('Rome.', '["a", 1]')
-    """
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text.encode("utf-8", "replace").decode()
-
-
-def ending(outcome: Outcomes) -> str:
-    """What the setting of a task ends with, as to how its values were read.
-
-    >>> ending(Outcomes("shares", (0.3, 0.7), lower=True, per_cent=True))
-    ', less is better, in per cent'
-    """
-    return (LESS if outcome.lower and outcome.kind != "losses" else "") + (PER_CENT if outcome.per_cent else "")
-
-
-def remarks(task: str, metric: str, outcome: Outcomes) -> list[str]:
-    """What a reader of the report should know of the metric that counts.
-
-    >>> remarks("crows_pairs", "pct_stereotype", Outcomes("bits", (0.0, 1.0), lower=True))
-    ['crows_pairs counts by its pct_stereotype, of which less is better: a rise is a loss.']
-    """
-    notes = []
-    if outcome.lower and outcome.kind != "losses":
-        notes.append(f"{task} counts by its {metric}, of which less is better: a rise is a loss.")
-    if outcome.per_cent:
-        notes.append(f"{task} has its {metric} from 0 to 100; it is divided by 100.")
-    if outcome.clipped:
-        notes.append(
-            f"{task} has {outcome.clipped} values of its {metric} above 1, or 100 %, of what can be wrong; they count as that."
-        )
-    return notes
-
-
-def not_whole(where: str | Path, harness: str, error: Exception) -> MeasurementError:
-    """One sentence for a file that is not laid out as the harness lays it out.
-
-    >>> not_whole("results.json", "lighteval", KeyError("versions"))
-    MeasurementError("results.json is not what lighteval writes (KeyError: 'versions'); evaluate again.")
-    """
-    said = " ".join(str(error).split())[:100]
-    return MeasurementError(f"{where} is not what {harness} writes ({type(error).__name__}: {said}); evaluate again.")
 
 
 def merged(runs: Sequence[Run], metric: str | Sequence[str] | None = None, folder: Path | None = None) -> Measurement:
@@ -136,25 +87,42 @@ def merged(runs: Sequence[Run], metric: str | Sequence[str] | None = None, folde
     where = folder or runs[-1].file
     models = list(dict.fromkeys(run.model for run in runs))
     if len(models) > 1:
-        shown = ", ".join(_short(model) for model in models[:5]) + (
-            f" and {len(models) - 5} more" if len(models) > 5 else ""
-        )
         raise MeasurementError(
-            f"{where} has results of {len(models)} models ({shown}); give the folder or the file of one."
+            f"{where} has results of {len(models)} models ({_listed(models)}); give the folder or the file of one."
         )
+    runs = _told_apart(runs)
     source = {task: run for run in runs for task in run.tasks}  # a later run replaces an earlier one
     source, group_notes = _without_groups(source, runs)
+    if any(text_of(task) != task for task in source):
+        raise MeasurementError(f"{where}: the name of a task holds half a character; evaluate again.")
     wanted = Wanted.of(metric, source)
     scored, notes = _scored(source, wanted, where)
     used = [run for run in runs if any(source[task] is run for task in scored)]
     return Measurement(
-        model=models[0],
+        model=text_of(models[0]),
         rows=tuple(row for found in scored.values() for row in found.rows),
         means=tuple(found.mean for found in scored.values() if found.mean is not None),
-        settings=_settings(scored, source, used),
-        notes=tuple(dict.fromkeys((*_files(runs, source, scored, folder), *group_notes, *notes))),
+        settings={name: text_of(words) for name, words in _settings(scored, source, used).items()},
+        notes=tuple(dict.fromkeys(map(text_of, (*_files(runs, source, scored, folder), *group_notes, *notes)))),
         **_about(used or runs),
     )
+
+
+def _told_apart(runs: Sequence[Run]) -> list[Run]:
+    """With its variant in the name of a task, where it was run in several: one subject of an exam is not a newer one of another."""
+    variants: dict[str, set[str]] = {}
+    for run in runs:
+        for task in run.tasks:
+            variants.setdefault(task, set()).add(run.variant)
+    return [
+        replace(
+            run,
+            tasks=tuple(
+                f"{task} ({run.variant})" if len(variants[task]) > 1 and run.variant else task for task in run.tasks
+            ),
+        )
+        for run in runs
+    ]
 
 
 def _without_groups(source: dict[str, Run], runs: Sequence[Run]) -> tuple[dict[str, Run], list[str]]:
@@ -186,10 +154,7 @@ def _scored(source: dict[str, Run], wanted: Wanted, where: Path) -> tuple[dict[s
         except (MeasurementError, DataError):
             raise
         except DAMAGE as error:
-            said = " ".join(str(error).split())[:100]
-            raise MeasurementError(
-                f"{run.file}, {_short(task)}: it is not whole ({type(error).__name__}: {said}); evaluate again."
-            ) from error
+            raise not_whole(f"{run.file}, {_short(task)}", run.harness, error) from error
         offered += found.has
         hits = {text for text in asked if matching(text, found.has) == found.used}
         met |= hits
@@ -233,6 +198,9 @@ def _about(used: Sequence[Run]) -> dict:
             f"{used[-1].file} and {used[0].file.name} differ in the chat template; evaluate all tasks alike."
         )
     about = dict(used[-1].about)
+    for name in about.keys() & {"versions", "asked"}:
+        about[name] = {text_of(key): text_of(value) for key, value in about[name].items()}
+    about |= {"measured": text_of(about["measured"])} if "measured" in about else {}
     about["seconds"] = round(sum(run.about.get("seconds", 0.0) for run in used), 2)
     return about
 
@@ -240,20 +208,27 @@ def _about(used: Sequence[Run]) -> dict:
 def _files(runs: Sequence[Run], source: dict[str, Run], scored: dict[str, Scored], folder: Path | None) -> list[str]:
     """Which files the measurement is made of, and which were left out."""
 
-    def name(run: Run) -> str:
-        try:  # in two folders, two files may have one name
-            return run.file.relative_to(folder).as_posix() if folder else run.file.name
-        except ValueError:
-            return run.file.name
+    def name(file: Path) -> str:
+        """In two folders, two files may have one name."""
+        return file.relative_to(folder).as_posix() if folder and file.is_relative_to(folder) else file.name
 
+    model = _short(runs[-1].model)
     tasks = {id(run): [task for task in scored if source[task] is run] for run in runs}
     used = [run for run in runs if tasks[id(run)]]
-    parts = [f"{name(run)} ({_listed(tasks[id(run)])})" if len(used) > 1 else name(run) for run in used]
-    found = [f"{_short(runs[-1].model)}: {', '.join(parts)}."] if parts else []
-    older = [name(run) for run in runs if not tasks[id(run)]]
-    if older:
-        found.append(f"{_short(runs[-1].model)}: left out, since newer files have their tasks: {', '.join(older)}.")
-    return found
+    shown = [f"{name(run.file)} ({_listed(tasks[id(run)])})" if len(used) > 1 else name(run.file) for run in used]
+    older = [name(run.file) for run in runs if not tasks[id(run)]]
+    # Samples whose results were overwritten by a later run, or never written.
+    beside = {file for run in runs if folder and run.parts for file in run.file.parent.glob("*.jsonl")}
+    strays = [name(file) for file in sorted(beside - {file for run in runs for file in run.parts})]
+    return [
+        f"{model}: {words}{', '.join(files)}."
+        for words, files in (
+            ("", shown),
+            ("left out, since newer files have their tasks: ", older),
+            ("left out, since no results belong to them: ", strays),
+        )
+        if files
+    ]
 
 
 def _thinned(notes: list[str]) -> list[str]:
@@ -273,7 +248,7 @@ def _thinned(notes: list[str]) -> list[str]:
     ]
 
 
-def _listed(names, most: int = 6) -> str:
+def _listed(names: Iterable[str], most: int = 6) -> str:
     names = [_short(name) for name in names]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 

@@ -16,10 +16,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from capability_guard.formats.lm_eval.files import arguments_of, date_of, groups_of, model_of
+from capability_guard.formats.lm_eval.files import arguments_of, date_of, groups_of, model_of, samples_file
 from capability_guard.formats.lm_eval.tasks import read_task, scores_of
 from capability_guard.formats.metrics import number
-from capability_guard.formats.runs import DAMAGE, Run, merged, not_whole
+from capability_guard.formats.runs import Run, merged
+from capability_guard.formats.wording import DAMAGE, not_whole
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Measurement, MeasurementError
 
@@ -66,6 +67,7 @@ def run_of(data: dict, path: Path) -> Run:
         return Run(
             path, model_of(path, data), date_of(path, data), tasks, lambda task, asked: read_task(task, asked, data, path),
             harness=HARNESS, groups=groups, settings=_settings(data), about=_about(data),
+            parts=tuple(file for task in results if (file := samples_file(path, data, task, results)) is not None),
         )  # fmt: skip
     except (MeasurementError, DataError):
         raise
@@ -82,7 +84,8 @@ def _about(data: dict) -> dict:
     config = data.get("config") or {}
     versions = {"lm_eval": data.get("lm_eval_version"), "transformers": data.get("transformers_version")}
     # Noted by the gate where the two differ, and not refused.
-    asked = {"precision": config.get("model_dtype") or arguments_of(data).get("dtype"), "device": config.get("device")}
+    precision = str(config.get("model_dtype") or arguments_of(data).get("dtype") or "").removeprefix("torch.")
+    asked = {"precision": precision, "device": config.get("device")}
     return {
         "chat": bool(data.get("chat_template")),
         "machine": "",

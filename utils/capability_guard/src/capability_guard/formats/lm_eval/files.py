@@ -16,7 +16,7 @@ from typing import Any
 
 from capability_guard.formats.metrics import number
 
-DATE = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d[\d.-]*)\.json$")
+DATE = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d[-:]\d\d[-:]\d\d[\d.-]*)\.json$")
 # What of ``model_args`` says which model it is; the rest says how it was run.
 IDENTITY = ("peft", "delta", "pretrained", "model", "path", "engine")
 OTHER = ("revision", "subfolder", "gguf_file")

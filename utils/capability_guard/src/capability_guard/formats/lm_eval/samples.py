@@ -14,7 +14,8 @@ from typing import Any
 
 from capability_guard.files import read_text
 from capability_guard.formats.metrics import Outcomes, number
-from capability_guard.formats.runs import Unusable, text_of
+from capability_guard.formats.runs import Unusable
+from capability_guard.formats.wording import text_of
 from capability_guard.jsonl import DataError, load_jsonl
 from capability_guard.measurement import MeasurementError, Row, read_json
 

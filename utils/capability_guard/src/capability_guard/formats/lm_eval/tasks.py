@@ -8,7 +8,8 @@ from pathlib import Path
 from capability_guard.formats.lm_eval.files import is_dated, samples_file
 from capability_guard.formats.lm_eval.samples import by_filter, metrics_of, once, read_samples, rows_of
 from capability_guard.formats.metrics import Outcomes, in_order, lower_is_better, matching, number, outcomes
-from capability_guard.formats.runs import Scored, Unusable, ending, remarks
+from capability_guard.formats.runs import Scored, Unusable
+from capability_guard.formats.wording import ending, remarks
 from capability_guard.measurement import Mean
 
 NO_METRICS = ("alias", "name", "sample_len", "samples", "sample_count")

@@ -1,0 +1,62 @@
+"""What is said of another harness's file: in the settings, in the notes, and where it is damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from capability_guard.formats.metrics import Outcomes
+from capability_guard.measurement import MeasurementError
+
+# What a file that was made by hand, cut off or written by another version can raise while it is taken apart.
+DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, OSError, RecursionError)
+# At the end of a setting: the values were turned round, or divided by 100.
+LESS, PER_CENT = ", less is better", ", in per cent"
+
+
+def text_of(value: Any) -> str:
+    """As text that can be written to a file: half a character, which JSON can spell, becomes a question mark.
+
+    >>> text_of("Rome."), text_of(["a", 1])
+    ('Rome.', '["a", 1]')
+    """
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text.encode("utf-8", "replace").decode()
+
+
+def ending(outcome: Outcomes) -> str:
+    """What the setting of a task ends with, as to how its values were read.
+
+    >>> ending(Outcomes("shares", (0.3, 0.7), lower=True, per_cent=True))
+    ', less is better, in per cent'
+    """
+    return (LESS if outcome.lower and outcome.kind != "losses" else "") + (PER_CENT if outcome.per_cent else "")
+
+
+def remarks(task: str, metric: str, outcome: Outcomes) -> list[str]:
+    """What a reader of the report should know of the metric that counts.
+
+    >>> remarks("crows_pairs", "pct_stereotype", Outcomes("bits", (0.0, 1.0), lower=True))
+    ['crows_pairs counts by its pct_stereotype, of which less is better: a rise is a loss.']
+    """
+    notes = []
+    if outcome.lower and outcome.kind != "losses":
+        notes.append(f"{task} counts by its {metric}, of which less is better: a rise is a loss.")
+    if outcome.per_cent:
+        notes.append(f"{task} has its {metric} from 0 to 100; it is divided by 100.")
+    if outcome.clipped:
+        notes.append(
+            f"{task} has {outcome.clipped} values of its {metric} above 1, or 100 %, of what can be wrong; they count as that."
+        )
+    return notes
+
+
+def not_whole(where: str | Path, harness: str, error: Exception) -> MeasurementError:
+    """One sentence for a file that is not laid out as the harness lays it out.
+
+    >>> not_whole("results.json", "lighteval", KeyError("versions"))
+    MeasurementError("results.json is not what lighteval writes (KeyError: 'versions'); evaluate again.")
+    """
+    said = " ".join(str(error).split())[:100]
+    return MeasurementError(f"{where} is not what {harness} writes ({type(error).__name__}: {said}); evaluate again.")
