@@ -23,6 +23,24 @@ settings.register_profile("same", derandomize=True)
 settings.load_profile("default" if os.environ.get("COURSE_FUZZ") else "same")
 
 
+# What trains a model, starts a kernel or a server, or takes more than a few seconds: left out by `make quick`. A test of
+# another file says so itself, with the marker.
+SLOW = {
+    "capability_guard": {"test_action", "test_adapters", "test_examples", "test_monitor", "test_package", "test_stack"},
+    "claims": {"test_claims"},
+    "course": {"test_colab", "test_commands", "test_demo", "test_error_recovery", "test_lessons", "test_wheelhouse"},
+    "figures": set(),
+    "playground": {"test_playground", "test_session"},
+    "training": {"test_finetuning", "test_machine", "test_models", "test_moved", "test_snapshots", "test_sweeps", "test_teaches"},
+}
+
+
+def pytest_collection_modifyitems(items) -> None:
+    for item in items:
+        if item.path.stem in SLOW.get(item.path.parent.name, ()) or item.path.suffix == ".ipynb":
+            item.add_marker("training")
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT

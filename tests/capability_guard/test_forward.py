@@ -124,6 +124,14 @@ def test_a_model_without_attention_is_asked_like_any_other():
     assert score_probes(model, TOKENIZER, PROBES).correct == said
 
 
+def test_a_model_that_diverged_is_not_called_something_else():
+    model = tiny(len(TOKENIZER))
+    torch.nn.init.constant_(model.model.norm.weight, float("nan"))
+    assert not any(score_probes(model, TOKENIZER, PROBES).correct)
+    torch.nn.init.constant_(model.model.norm.weight, 1.0)
+    assert picks_positions(model, encode(TOKENIZER, PROBES)[0]), "and it is looked at again"
+
+
 def test_weights_that_were_never_loaded_are_named():
     with torch.device("meta"):
         model = tiny(len(TOKENIZER))

@@ -305,7 +305,17 @@ def test_lowest_versions_get_an_environment_of_their_own(env, pip, monkeypatch):
     bounds = re.findall(r"^([a-z0-9_-]+).*?>=([\d.]+),", stated, flags=re.MULTILINE)
     assert lower == dict(bounds) and {"torch", "numpy", "pytest", "codespell"} <= lower.keys()
     assert env.fingerprint("3.11.1") != normal
-    assert env.commands_for("test-lowest", ["-x"])[0][1:] == ["-m", "pytest", "-m", "not browser", "-n", "2", "--dist", "loadfile", "-x"]
+    assert env.commands_for("test-lowest", ["-x"])[0][1:] == [
+        "-m",
+        "pytest",
+        "-m",
+        "not browser",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        "-x",
+    ]
 
 
 def read_all(env):

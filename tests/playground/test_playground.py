@@ -23,6 +23,7 @@ from utils.playground.controls import CONTROLS, NO_GUESS
 from utils.playground.moves import Playground, playground
 from utils.training import presets
 from utils.training.config import FineTuneConfig
+from utils.training.data import GENERAL
 from utils.training.finetuning import finetune
 from utils.training.results import RunResult
 
@@ -157,7 +158,7 @@ def test_a_real_model_says_how_long_it_takes_and_stops_within_a_step(play, smoll
     play.text.value = "model=smollm2;target_modules=q_proj;steps=2;batch_size=2;evaluate_every=2"
     play.run.click()
     play.wait()
-    assert shown(play).state == "finished" and f"of {len(load_probes('general'))} probes" in said(play.verdict)
+    assert shown(play).state == "finished" and f"of {len(load_probes(GENERAL))} probes" in said(play.verdict)
 
 
 @pytest.mark.parametrize("name", presets.PREDICT)

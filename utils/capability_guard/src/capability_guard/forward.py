@@ -83,14 +83,17 @@ def picks_positions(model: torch.nn.Module, batch: Batch) -> bool:
     )
     known = _tried.get(model)
     if known is None or known[0] != key:
-        known = _tried[model] = (key, _try(model, inner, batch))
+        picks = _try(model, inner, batch)
+        if picks is None:  # it gives no numbers now: nothing can be told, and it is looked at again
+            return False
+        known = _tried[model] = (key, picks)
     return known[1]
 
 
 _tried: WeakKeyDictionary = WeakKeyDictionary()  # model -> (what decides, whether it picks positions)
 
 
-def _try(model: torch.nn.Module, inner: torch.nn.Module, batch: Batch) -> bool:
+def _try(model: torch.nn.Module, inner: torch.nn.Module, batch: Batch) -> bool | None:
     """One row is read whole, with another last token, and with positions picked; the three must agree."""
     if getattr(getattr(inner, "config", None), "is_encoder_decoder", False):
         raise DataError(_not_causal(inner))
@@ -108,6 +111,8 @@ def _try(model: torch.nn.Module, inner: torch.nn.Module, batch: Batch) -> bool:
                 raise
             raise DataError(_not_causal(inner)) from error
         whole = _of_the_tokens(read, length)
+        if not torch.isfinite(whole).all():
+            return None
         # In one batch, so that what is read alike is computed alike, to the last bit but for the device's own rounding.
         if not _close(whole[0, :-1], whole[1, :-1], 1e-4):
             raise DataError(_not_causal(inner))

@@ -15,6 +15,7 @@ from capability_guard.formats import inspect, lighteval, lm_eval
 from capability_guard.formats.alike import alike
 from capability_guard.formats.packed import is_packed, unpack
 from capability_guard.formats.runs import Run, merged
+from capability_guard.formats.wording import one_line
 from capability_guard.measurement import Measurement, MeasurementError, read_json
 
 KINDS = (
@@ -37,7 +38,15 @@ def read_measurement(path: str | Path, metric: str | Sequence[str] | None = None
     >>> read_measurement(path).model
     'base'
     """
-    path = Path(path)
+    try:
+        return _read(Path(path), metric)
+    except MeasurementError as error:  # it may quote the file, which may hold anything
+        if len(str(error).splitlines()) > 1:
+            raise MeasurementError(one_line(str(error))) from error
+        raise
+
+
+def _read(path: Path, metric: str | Sequence[str] | None) -> Measurement:
     if path.is_dir():
         return merged(_runs_in(path), metric, path)
     data = _content(path)

@@ -16,7 +16,7 @@ from typing import Any
 from capability_guard.formats.metrics import Outcomes, lower_is_better, matching, number, outcomes
 from capability_guard.formats.packed import HARNESS
 from capability_guard.formats.runs import Run, Scored, Unusable
-from capability_guard.formats.wording import DAMAGE, ending, not_whole, remarks, text_of
+from capability_guard.formats.wording import DAMAGE, ending, not_whole, one_line, remarks, text_of
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Mean, MeasurementError, Row
 
@@ -45,11 +45,11 @@ def run_of(data: dict, path: Path) -> Run:
     try:
         spec = data["eval"]
         task, arguments = str(spec["task"]), spec.get("model_args") or {}
-        model = " ".join(str(spec["model"]).split())
+        model = one_line(spec["model"])
         # One provider serves several models of a path each.
         where = str(arguments.get("model_path") or "") if isinstance(arguments, dict) else ""
         if where.strip("/").split("/")[-1] not in model:
-            model = f"{model} ({' '.join(where.split())})"
+            model = f"{model} ({one_line(where)})"
         stats = data.get("stats") or {}
         packages = spec.get("packages") or {}
         about = {
@@ -77,8 +77,10 @@ def _finished(data: dict, path: Path) -> None:
     status = data.get("status")
     if status != "success":
         error = data.get("error")
-        said = f": {' '.join(str(error.get('message')).split())[:100]}" if isinstance(error, dict) else ""
-        raise MeasurementError(f"{path} was not finished (status {str(status)[:20]}{said}); run the evaluation again.")
+        said = f": {one_line(error.get('message'))[:100]}" if isinstance(error, dict) else ""
+        raise MeasurementError(
+            f"{path} was not finished (status {one_line(status)[:20]}{said}); run the evaluation again."
+        )
     if data.get("invalidated") is True:
         raise MeasurementError(f"{path} was marked as invalid; run the evaluation again.")
 

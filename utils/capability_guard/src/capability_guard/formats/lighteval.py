@@ -18,7 +18,7 @@ from typing import Any
 
 from capability_guard.formats.metrics import Outcomes, in_order, lower_is_better, matching, number, outcomes
 from capability_guard.formats.runs import Run, Scored, Unusable
-from capability_guard.formats.wording import DAMAGE, ending, not_whole, remarks, text_of
+from capability_guard.formats.wording import DAMAGE, ending, not_whole, one_line, remarks, text_of
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Mean, MeasurementError, Row
 
@@ -57,7 +57,7 @@ def run_of(data: dict, path: Path) -> Run:
             f"{key} {text_of(config[key])[:60]}" for key in ("revision", "subfolder", "adapter_weights", "base_model")
             if config.get(key) not in (None, "", "main", False)
         ]  # fmt: skip
-        model = " ".join(str(name).split()) + (f" ({', '.join(others)})" if others else "")
+        model = one_line(name) + (f" ({', '.join(others)})" if others else "")
         named = DATE.match(path.name)
         template = config.get("override_chat_template")
         return Run(

@@ -154,9 +154,18 @@ def in_order(names: Iterable[str]) -> list[str]:
 
     def rank(name: str) -> int:
         short = name.split(",")[0]
-        return PREFERRED.index(short) if short in PREFERRED else len(PREFERRED) + (not WHOLE.search(short.lower()))
+        return PREFERRED.index(short) if short in PREFERRED else len(PREFERRED) + (not is_share_of_right(short))
 
     return sorted(names, key=rank)  # a stable sort: otherwise as the file has them
+
+
+def is_share_of_right(name: str) -> bool:
+    """Whether a metric is, by its name, a mean over questions that are right or wrong, and not made of all of them at once.
+
+    >>> is_share_of_right("acc"), is_share_of_right("mcc")
+    (True, False)
+    """
+    return name in PREFERRED or bool(WHOLE.search(name.lower()))
 
 
 def matching(wanted: str, names: Sequence[str]) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from capability_guard.formats.metrics import Wanted, matching
-from capability_guard.formats.wording import DAMAGE, not_whole, text_of
+from capability_guard.formats.wording import DAMAGE, not_whole, one_line, text_of
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Mean, Measurement, MeasurementError, Row
 
@@ -99,11 +99,11 @@ def merged(runs: Sequence[Run], metric: str | Sequence[str] | None = None, folde
     scored, notes = _scored(source, wanted, where)
     used = [run for run in runs if any(source[task] is run for task in scored)]
     return Measurement(
-        model=text_of(models[0]),
+        model=one_line(models[0]),
         rows=tuple(row for found in scored.values() for row in found.rows),
         means=tuple(found.mean for found in scored.values() if found.mean is not None),
-        settings={name: text_of(words) for name, words in _settings(scored, source, used).items()},
-        notes=tuple(dict.fromkeys(map(text_of, (*_files(runs, source, scored, folder), *group_notes, *notes)))),
+        settings={name: one_line(words) for name, words in _settings(scored, source, used).items()},
+        notes=tuple(dict.fromkeys(map(one_line, (*_files(runs, source, scored, folder), *group_notes, *notes)))),
         **_about(used or runs),
     )
 
@@ -255,5 +255,5 @@ def _listed(names: Iterable[str], most: int = 6) -> str:
 
 def _short(name: str) -> str:
     """On one line and not too long: it comes from a file."""
-    line = " ".join(str(name).split())
+    line = one_line(name)
     return line if len(line) <= 80 else line[:77] + "..."

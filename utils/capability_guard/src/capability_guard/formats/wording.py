@@ -25,6 +25,15 @@ def text_of(value: Any) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def one_line(value: Any) -> str:
+    """A text from a file on one line, as a name, a note and an error are.
+
+    >>> one_line("out of\\n  memory")
+    'out of memory'
+    """
+    return " ".join(text_of(value).split())
+
+
 def ending(outcome: Outcomes) -> str:
     """What the setting of a task ends with, as to how its values were read.
 

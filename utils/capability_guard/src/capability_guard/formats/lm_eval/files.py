@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from capability_guard.formats.metrics import number
+from capability_guard.formats.wording import one_line
 
 DATE = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d[-:]\d\d[-:]\d\d[\d.-]*)\.json$")
 # What of ``model_args`` says which model it is; the rest says how it was run.
@@ -73,7 +74,7 @@ def model_of(path: Path, data: dict) -> str:
     """
     arguments = arguments_of(data)
     name = data.get("model_name") or next((arguments[key] for key in IDENTITY if arguments.get(key)), "")
-    name = " ".join(str(name or path.parent.resolve().name).split())
+    name = one_line(name or path.parent.resolve().name)
     others = [f"{key} {arguments[key]}" for key in OTHER if arguments.get(key, "None") not in ("", "None", "main")]
     return f"{name} ({', '.join(others)})" if others else name
 

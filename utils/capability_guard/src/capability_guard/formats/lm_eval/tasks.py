@@ -7,7 +7,15 @@ from pathlib import Path
 
 from capability_guard.formats.lm_eval.files import is_dated, samples_file
 from capability_guard.formats.lm_eval.samples import by_filter, metrics_of, once, read_samples, rows_of
-from capability_guard.formats.metrics import Outcomes, in_order, lower_is_better, matching, number, outcomes
+from capability_guard.formats.metrics import (
+    Outcomes,
+    in_order,
+    is_share_of_right,
+    lower_is_better,
+    matching,
+    number,
+    outcomes,
+)
 from capability_guard.formats.runs import Scored, Unusable
 from capability_guard.formats.wording import ending, remarks
 from capability_guard.measurement import Mean
@@ -122,8 +130,8 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, note: str) -> Scor
     error = number(scores.get(f"{name}_stderr{comma}{kind}"))
     effective = number(((data.get("n-samples") or {}).get(task) or {}).get("effective") or scores.get("sample_len"))
     samples = int(effective) if effective and 0 < effective < 1e12 else None
-    if error is None and samples:
-        # The harness writes "N/A" where it has none. A score from 0 to 1 varies at most as one that is 0 or 1.
+    if error is None and samples and is_share_of_right(name):
+        # The harness writes "N/A" where it has none. A mean of grades from 0 to 1 varies at most as one of 0 and 1.
         error = math.sqrt(outcome.mean * (1 - outcome.mean) / samples)
         notes.append(f"{task} has no standard error in the results; the largest that {samples} samples allow is used.")
     elif error is not None:
