@@ -27,6 +27,7 @@ def generated(model, tokenizer, probes):
     return outcome
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_teacher_forcing_equals_generate_on_the_practice_model(practice, side):
     model, tokenizer = practice
@@ -40,6 +41,7 @@ def test_teacher_forcing_equals_generate_on_the_practice_model(practice, side):
     assert any(forced) and not all(forced)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_teacher_forcing_equals_generate_on_smollm2(smollm2, side):
     model, tokenizer = smollm2
@@ -138,7 +140,7 @@ def test_contains_looks_for_whole_words_in_what_is_said(practice):
     ],
 )
 def test_whole_words_where_a_script_has_them(practice, monkeypatch, answer, said, right):
-    monkeypatch.setattr("capability_guard.asking.complete", lambda *_: [said])
+    monkeypatch.setattr("capability_guard.asking.complete", lambda *_, **__: [said])
     probe = Probe("What is 2+2?", answer, "c", measure="contains")
     assert score_probes(*practice, [probe]).correct == [right]
 

@@ -124,6 +124,7 @@ def words_only(monkeypatch):
     monkeypatch.setattr(lines, "_needed", lambda *_: None)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("certify", ["together", "each"])
 def test_a_loss_beyond_the_budget_passes_at_most_one_time_in_twenty(certify, words_only):
     """In simulation, just beyond the budget: over all probes for "together", in one capability for "each"."""
@@ -134,6 +135,7 @@ def test_a_loss_beyond_the_budget_passes_at_most_one_time_in_twenty(certify, wor
     assert passed / rounds <= 0.05 + 2 * (0.05 * 0.95 / rounds) ** 0.5
 
 
+@pytest.mark.training
 def test_nothing_lost_is_called_regressed_at_most_one_time_in_twenty(words_only):
     rng = np.random.default_rng(8)
     alarms = sum(

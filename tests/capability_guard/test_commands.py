@@ -141,7 +141,7 @@ def test_a_candidate_of_its_own(compare, copy, keep, asked):
 
 
 def test_too_few_probes_cannot_certify(compare):
-    code, out, _ = compare(max_drop=5)
+    code, out, _ = compare("--certify", "each", max_drop=5)
     assert code == 2 and "CANNOT CERTIFY" in out and "It takes at least about" in out
 
 

@@ -165,6 +165,7 @@ def simulated(rng, lost: float, gained: float, capabilities=4, probes=80):
     return make("old", before), make("new", after)
 
 
+@pytest.mark.training
 def test_neither_error_is_more_frequent_than_alpha():
     rng = np.random.default_rng(0)
     alarms = sum(judge(*simulated(rng, 0.08, 0.08), max_drop=1).word == REGRESSED for _ in range(60))
@@ -281,6 +282,7 @@ anything = st.recursive(
 )
 
 
+@pytest.mark.training
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_no_change_to_a_file_gets_past_the_checks_and_into_a_crash(tmp_path_factory, data):

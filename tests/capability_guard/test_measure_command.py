@@ -124,7 +124,7 @@ def test_a_damaged_adapter_is_called_damaged(run, adapter, probes, tmp_path, fil
         ('{"prompt": "What?", "answer": " ", "capability": "x"}', "must be text that is not blank"),
         (json.dumps({"prompt": "word " * 400, "answer": "4.", "capability": "x"}), "tokens and the model reads 128"),
         ('{"text": "a", "capability": "x", "measure": "loss"}', "leaves no token to score"),
-        ("\ud800", "is not UTF-8"),
+        ("\ud800", "is not text in UTF-8"),
     ],
 )
 def test_probes_that_cannot_be_asked(run, tmp_path, rows, says):
@@ -289,6 +289,7 @@ def test_places_that_cannot_be_written(run, probes, tmp_path):
         assert code == 2 and says in said
 
 
+@pytest.mark.training
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on the size of a file")
 def test_a_full_disk(tmp_path, probes, root):
     """The limit on a file's size fails the write in the middle, as a full disk does."""

@@ -137,6 +137,7 @@ def test_outcomes_that_are_there_already_make_a_measurement():
     assert [(row.right, row.loss, row.said) for row in made.rows] == [(True, 0.1, "1"), (False, 2.0, "")]
 
 
+@pytest.mark.training
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
 def test_a_kill_in_the_middle_of_a_write_loses_nothing(tmp_path, root):
     """A child writes a large measurement over and over, and is killed while its draft is growing."""

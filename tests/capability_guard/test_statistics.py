@@ -23,6 +23,7 @@ def test_mcnemar_is_that_of_statsmodels(same, lost, gained):
     assert paired.mcnemar(lost, gained, "greater") == pytest.approx(one_sided)
 
 
+@pytest.mark.training
 @settings(max_examples=12, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_that_of_statsmodels(values):
