@@ -140,7 +140,9 @@ def test_contains_looks_for_whole_words_in_what_is_said(practice):
     ],
 )
 def test_whole_words_where_a_script_has_them(practice, monkeypatch, answer, said, right):
-    monkeypatch.setattr("capability_guard.asking.complete", lambda *_, **__: [said])
+    monkeypatch.setattr(
+        "capability_guard.asking.complete", lambda model, tokenizer, prompts, *_, **__: [said] * len(prompts)
+    )
     probe = Probe("What is 2+2?", answer, "c", measure="contains")
     assert score_probes(*practice, [probe]).correct == [right]
 

@@ -106,7 +106,7 @@ def test_the_wheel_holds_the_package_its_page_its_licence_and_nothing_else(wheel
 def test_nothing_in_the_package_imports_what_it_does_not_require():
     """Not the course, and not what only the course requires, at the top of a module or inside a function."""
     allowed = {"capability_guard", "torch", "transformers", "peft", "numpy", "scipy", "safetensors", "rich", "jinja2"}
-    optional = {"datasets", "IPython"}  # named in hints, and for notebooks
+    optional = {"datasets", "IPython", "zstandard", "pyarrow"}  # named in hints, and for notebooks
     for path in (GUARD / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [node.module] if isinstance(node, ast.ImportFrom) else []
@@ -229,7 +229,7 @@ def test_the_numbers_of_probes_are_those_of_the_gate():
 
 
 def test_what_readme_names_is_there():
-    assert len(README.splitlines()) <= 150
+    assert len(README.splitlines()) <= 180
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert (GUARD / target).exists(), target
     codes = dict(re.findall(r"^\| (\d) \| ([\w ]+) \|", README, re.MULTILINE))

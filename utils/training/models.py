@@ -152,9 +152,8 @@ def _smollm2():
     # What was read is marked as quantized, and can be neither saved nor fully trained. The same weights in a plain
     # model can.
     config = copy.deepcopy(read.config)
-    config.name_or_path = (
-        cache.name
-    )  # an adapter notes it as its base; the package's folder could not be loaded by that name
+    # An adapter notes it as its base: the copy that is kept, since the package's own folder could not be loaded by that name.
+    config.name_or_path = str(cache)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)

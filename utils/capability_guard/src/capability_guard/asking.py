@@ -223,13 +223,18 @@ def _right_in_other_tokens(
             answer.startswith(text.rstrip("\ufffd")) and instead != tokenizer.eos_token_id
         ):  # half a character may yet be whole
             open_.append(i)
-    # Room for as many tokens as the answer has in the worst of cases: one for each byte.
-    longest = max((len(tokens.probes[i].answer.encode()) for i in open_), default=0)
-    for i, text in zip(
-        open_, complete(model, tokenizer, [tokens.prompts[i] for i in open_], longest + 4, fold=False), strict=True
-    ):
-        if text.lstrip().startswith(tokens.probes[i].answer):
-            right.append(i)
+    # Room for as many tokens as the answer has in the worst of cases, one for each byte, as far as the model reads.
+    limit = context_length(model) or math.inf
+    rooms: dict[int, list[int]] = {}
+    for i in open_:
+        rooms.setdefault(min(len(tokens.probes[i].answer.encode()) + 4, limit - len(tokens.prompts[i])), []).append(i)
+    for room, some in rooms.items():
+        said = (
+            complete(model, tokenizer, [tokens.prompts[i] for i in some], room, fold=False)
+            if room > 0
+            else [""] * len(some)
+        )
+        right += [i for i, text in zip(some, said, strict=True) if text.lstrip().startswith(tokens.probes[i].answer)]
     return sorted(right)
 
 

@@ -67,7 +67,15 @@ class Chat:
         >>> Chat().render(tokenizer, "What is 2+2?")
         '[user] What is 2+2? [assistant]'
         """
-        return self._rendered(tokenizer, self.turns(prompt), add_generation_prompt=True)
+        text = self._rendered(tokenizer, self.turns(prompt), add_generation_prompt=True)
+        for what, words in (("question", prompt), ("system turn", self.system)):
+            if words and words.strip() not in text:
+                raise DataError(
+                    f"The chat template leaves the {what} out ({words.strip()[:40]!r}); it is made for turns of another kind."
+                )
+        if unknown := [name for name in self.variables if name not in tokenizer.get_chat_template()]:
+            raise DataError(f"The chat template knows no variable {unknown[0]!r}; check its spelling.")
+        return text
 
     def before_answer(self, tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> str:
         """The white space that the template writes between the question's text and an answer, as in "[/INST] Paris."

@@ -65,6 +65,10 @@ def encode(
             prompt, answer = text_ids(tokenizer, text), []
         ids = prompt + answer
         labels = [IGNORE] * len(prompt) + answer if asked else prompt
+        if asked and tokenizer.unk_token_id not in (None, tokenizer.eos_token_id) and tokenizer.unk_token_id in answer:
+            raise DataError(
+                f"{row.answer!r} holds signs that this tokenizer cannot write, so no model could be right; change the answer."
+            )
         # The first token of a text has nothing before it that could predict it, so a text needs two tokens.
         if len(ids) < 2 or (asked and not answer):
             raise DataError(f"{text!r} leaves no token to score; give it a longer answer.")
@@ -192,4 +196,9 @@ def context_length(model: PreTrainedModel) -> int | None:
     128
     """
     # GPT-2's config answers to this name too, for what it calls n_positions.
-    return getattr(model.config, "max_position_embeddings", None)
+    longest = getattr(model.config, "max_position_embeddings", None)
+    ahead = max(
+        (getattr(config, "num_virtual_tokens", 0) or 0 for config in getattr(model, "peft_config", {}).values()),
+        default=0,
+    )
+    return None if longest is None else longest - ahead

@@ -22,9 +22,12 @@ _ALIKE = str.maketrans(
         "\u2044": "/",
     }
 )
+# 70 000, with a space that cannot break or, behind one to three digits, with a plain one.
 _THIN_GROUPS = re.compile(
     r"(?<=\d)[\u00a0\u2009\u202f'\u2019_](?=\d{3}(?!\d))"
-)  # 70 000 with a space that cannot break
+    r"|(?:(?<=\b\d)|(?<=\b\d\d)|(?<=\b\d\d\d)) (?=\d{3}(?!\d))"
+)
+_RAISED = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")  # as in 10\u00b2, which is not 102
 
 # One number: sign, digits with their groups, decimals; then what makes it another number: a fraction, a time, a power of ten.
 _NUMBER = re.compile(
@@ -35,12 +38,21 @@ _NUMBER = re.compile(
     r"(?P<power>e[+-]?\d+(?!\w)|\s?(?:\u00d7|x|\*)\s?10\^?(?P<exponent>-?\d+)(?!\w))?"
     r"(?P<fraction>\s?/\s?\d+(?![\w/.]))?"
     r"(?P<unit>\s?(?:%|per\s?cent(?!\w)))?"
-    r"(?P<rest>[.,:/-]?\w)?"
+    r"(?P<scale>\s?(?:k|thousand|million|billion|trillion|mn|bn|hundred)(?!\w))?"
+    r"(?P<rest>[.,:/^-]?\w| \d+/\d)?"
 )
+_SCALES = {
+    "k": 10**3,
+    "thousand": 10**3,
+    "million": 10**6,
+    "mn": 10**6,
+    "billion": 10**9,
+    "bn": 10**9,
+    "trillion": 10**12,
+    "hundred": 100,
+}
 # Directly behind a number, these letters are its unit; others make it part of a word (15th, 3D).
-_UNITS = (
-    "km|cm|mm|nm|kg|mg|hz|khz|mhz|ghz|kb|mb|gb|tb|kw|kwh|mph|ml|am|pm|usd|eur|gbp|m|g|s|h|v|w|l|c|f|k|min|sec|°c|°f"
-)
+_UNITS = "km|cm|mm|nm|kg|mg|hz|khz|mhz|ghz|kb|mb|gb|tb|kw|kwh|mph|ml|am|pm|usd|eur|gbp|g|s|h|v|w|l|c|f|min|sec|°c|°f"
 _UNIT_BEHIND = re.compile(rf"(?:{_UNITS})(?!\w)")
 
 # Scripts that do not put spaces between words, or glue endings on: there, an answer may stand inside a longer run of letters.
@@ -62,7 +74,10 @@ def says(answer: str, said: str) -> bool:
     >>> says("C", "C++ is it"), says("can", "I can't"), says("paris", "**Paris**")
     (False, False, True)
     """
-    wanted, text = plain(answer), plain(said)
+    # Case counts where the answer is a letter or an abbreviation: US is not in "let us see", nor A in "I am a model".
+    letters = [c for c in answer if c.isalpha()]
+    fold = not (0 < len(letters) <= 3 and all(c.isupper() for c in letters))
+    wanted, text = plain(answer, fold), plain(said, fold)
     wanted = wanted.rstrip(".!? ") or wanted
     if not wanted:  # nothing but signs that cannot be seen
         return answer in said
@@ -73,16 +88,16 @@ def says(answer: str, said: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def plain(text: str) -> str:
-    """Text as it is compared: one form for each letter, digit and sign, in small letters, white space folded.
+def plain(text: str, fold: bool = True) -> str:
+    """Text as it is compared: one form for each letter, digit and sign, white space folded. fold: in small letters.
 
     >>> plain("\u201cSTRASSE\u201d \u2212\u0663")
     '"strasse" -3'
     """
-    text = _THIN_GROUPS.sub(",", text)
+    text = _RAISED.sub(lambda digits: "^" + unicodedata.normalize("NFKC", digits[0]), _THIN_GROUPS.sub(",", text))
     text = unicodedata.normalize("NFKC", text.translate(_ALIKE)).translate(_ALIKE)
     text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
-    return " ".join(unicodedata.normalize("NFC", text.casefold()).split())
+    return " ".join(unicodedata.normalize("NFC", text.casefold() if fold else text).split())
 
 
 # --- Numbers -------------------------------------------------------------------------------------------------
@@ -102,7 +117,9 @@ def _numbers(text: str):
             continue
         at = end
         behind = text[end:]
-        if behind[0] in "0123456789" or re.match(r"[.,:/]\d", behind):
+        if re.match(r"\^| \d+/", behind):  # 5^2 and 3 1/2 are other numbers
+            at = end + 2
+        elif behind[0] in "0123456789" or re.match(r"[.,:/]\d", behind):
             chain = text[found.start("digits") : end + re.match(r"[\d.,:/]*", behind).end()]
             at = found.start("digits") + len(chain)
             if re.fullmatch(
@@ -114,7 +131,7 @@ def _numbers(text: str):
 
 
 def _value(found: re.Match) -> Fraction:
-    digits = found["digits"]
+    digits = found["digits"][:200]  # no answer is longer, and Python refuses to read thousands of digits
     if re.fullmatch(r"\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d+)?", digits):  # 4,000.5 or 1,00,000
         digits = digits.replace(",", "")
     elif re.fullmatch(r"\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}", digits):  # 4.000,5 or 1.234.567
@@ -125,6 +142,8 @@ def _value(found: re.Match) -> Fraction:
     if power := found["power"]:
         exponent = int(found["exponent"] or power[1:])
         value *= Fraction(10) ** max(-400, min(400, exponent))
+    if found["scale"]:
+        value *= _SCALES[found["scale"].strip()]
     return -value if (found["sign"] or "").strip() in ("-", "minus", "negative") else value
 
 
@@ -132,13 +151,17 @@ def _value(found: re.Match) -> Fraction:
 def _whole(text: str, start: int, wanted: str) -> bool:
     """Whether the occurrence of ``wanted`` at ``start`` begins and ends where a reader sees a word begin and end."""
     end = start + len(wanted)
-    return _edge_before(text[:start], wanted[0]) and _edge_behind(text[end:], wanted[-1], wanted)
+    return _edge_before(text[max(0, start - 60) : start], wanted[0], len(wanted) == 1) and _edge_behind(
+        text[end : end + 60], wanted[-1], wanted
+    )
 
 
-def _edge_before(before: str, first: str) -> bool:
+def _edge_before(before: str, first: str, single: bool) -> bool:
     if not before or not _letter(first) or _RUN_ON.match(first):
         return True
     last = before[-1]
+    if last == "'" and len(before) > 1 and _letter(before[-2]) and single:
+        return False  # the d of I'd
     if last == "_" and len(before) > 1 and _letter(before[-2]):
         return False  # snake_case is one word; _Paris_ is emphasis
     if first.isdigit() and re.search(r"\d[.,]$|(?<!\w)-$", before):
@@ -151,7 +174,7 @@ def _edge_behind(behind: str, last: str, wanted: str) -> bool:
         return True
     if re.match(r"[+#]+(?![\w+#])", behind):  # C++, C#, A+: the sign belongs to the word
         return False
-    if re.match(r"'t(?!\w)|_\w", behind):  # can is not in can't
+    if re.match(r"'t(?!\w)|_\w", behind) or (len(wanted) == 1 and re.match(r"'\w", behind)):  # can is not in can't
         return False
     if len(wanted) == 1 and re.match(r"-(?!\w)", behind):  # the grade A-
         return False

@@ -139,6 +139,11 @@ def _weights(source: str | Path, name: str, **options) -> PreTrainedModel:
         raise ModelUnavailable(
             f"{name!r} lacks {len(absent)} of its weights, {absent[0]!r} for one; save it again with save_pretrained."
         )
+    if extra := sorted(key for key in found["unexpected_keys"] if "lora_" in key or "adapter" in key):
+        raise ModelUnavailable(
+            f"{name!r} holds weights that the model does not read, {extra[0]!r} for one: an adapter that was not merged. Merge it, or "
+            "save it as an adapter and give it as one."
+        )
     return model
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from capability_guard.files import write_whole
 from capability_guard.foreign import as_probe_row
 from capability_guard.jsonl import DataError, check_text, check_whole, numbered_rows
+from capability_guard.matching import plain
 
 KINDS = ("known", "rephrased", "held-out")
 USES = ("probe", "replay")
@@ -145,6 +146,13 @@ def load_probes(source: str | Path, use: str = "probe") -> list[Probe]:
                     f"{file} asks {(probe.prompt or probe.answer)[:60]!r} again, as {other} does; keep one of them."
                 )
             probes.append(probe)
+    names: dict[str, str] = {}
+    for probe in probes:
+        if names.setdefault(plain(probe.capability), probe.capability) != probe.capability:
+            raise DataError(
+                f"{folder}: the capabilities {names[plain(probe.capability)]!r} and {probe.capability!r} look alike "
+                "and are two; write them as one."
+            )
     if not probes:
         raise DataError(f"{folder} has no rows with use {use!r}; add some, one JSON object a line.")
     return probes

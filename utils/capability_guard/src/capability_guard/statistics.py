@@ -67,7 +67,10 @@ def most_lost(probes: int, lost: float, gained: float, level: float) -> float:
         return float(beta.ppf(1 - level, changed + 1, probes - changed))
     # A true drop below 0 has the fewest changes that fit, one above 0 the most.
     better = beta.sf(0.5, lost + 1, gained) < level
-    a, b = (changed, probes - changed + 1) if better else (changed + 1, probes - changed)
+    rest = (
+        max(0.0, probes - changed) if probes - changed > 1e-9 else 0.0
+    )  # fractions, for planning, add up to it only nearly
+    a, b = (changed, rest + 1) if better else (changed + 1, rest)
     share = beta.ppf(GRID, a, b) if b else np.ones_like(GRID)
 
     # The drop is (share that change) * (2 * share of losses among those - 1), so it is at least ``drop`` when the second

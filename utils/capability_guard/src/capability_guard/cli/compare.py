@@ -131,12 +131,25 @@ def _key(model: torch.nn.Module, tokenizer, probes: list, how: dict[str, Any]) -
     from capability_guard.measuring import circumstances
 
     asked = circumstances(model, tokenizer, probes, how["chat"], how["max_new_tokens"])
+    # What answers depend on besides the weights: the architecture's settings, how text is cut, what ends it, and the guard itself.
+    key_parts = (model.config.to_json_string(), getattr(tokenizer, "backend_tokenizer", None) and tokenizer.backend_tokenizer.to_str(),
+                 str(getattr(model, "generation_config", None)), _sources())  # fmt: skip
     task = [] if how["task"] is None else list(how["task"])
-    key = hashlib.sha256(repr((__version__, installed(PACKAGES), list(probes), asked, how["repeat"], task)).encode())
+    key = hashlib.sha256(
+        repr((__version__, installed(PACKAGES), list(probes), asked, how["repeat"], task, key_parts)).encode()
+    )
     for name, tensor in model.state_dict().items():
         key.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         key.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return key.hexdigest()[:16]
+
+
+def _sources() -> str:
+    """A fingerprint of the guard's own code: a version is not raised with each change of it."""
+    import capability_guard
+
+    files = sorted(Path(capability_guard.__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _kept(file: Path) -> Measurement | None:

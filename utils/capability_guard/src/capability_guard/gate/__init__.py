@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from capability_guard.formats import read_measurement
+from capability_guard.formats import read_pair
 from capability_guard.gate.reports import preview, write_html
 from capability_guard.gate.rule import Comparison, Decision, Rules, judge
 from capability_guard.measurement import MeasurementError
 
 
-def compare_files(baseline: str | Path, candidate: str | Path, metric: str | None = None, **rules) -> Decision:
+def compare_files(baseline: str | Path, candidate: str | Path, metric: str | Sequence[str] | None = None, **rules) -> Decision:
     """Read two files and judge them; ``rules`` are those of ``judge``. Raises MeasurementError or DataError.
 
     metric: which metric of lm-evaluation-harness counts, if the files are its results.
@@ -29,7 +30,10 @@ def compare_files(baseline: str | Path, candidate: str | Path, metric: str | Non
     # Compared as files and not as names: through a link or a relative path, one file may have two.
     if os.path.exists(baseline) and os.path.exists(candidate) and os.path.samefile(baseline, candidate):
         raise MeasurementError(f"{baseline} is the baseline and the candidate; a file always passes against itself.")
-    return judge(read_measurement(baseline, metric), read_measurement(candidate, metric), **rules)
+    before, after = read_pair(baseline, candidate, metric)
+    if before == after and before.seconds:  # to the second of its measuring: a copy
+        raise MeasurementError(f"{candidate} is a copy of {baseline}; a file always passes against itself.")
+    return judge(before, after, **rules)
 
 
 __all__ = ["Comparison", "Decision", "Rules", "compare_files", "judge", "preview", "write_html"]

@@ -19,8 +19,10 @@ PASSED, REGRESSED, UNSURE = "passed", "regressed", "cannot certify"
 EXIT = {PASSED: 0, REGRESSED: 1, UNSURE: 2}
 TOGETHER = "all critical together"
 ALL_TEXTS = "all critical texts together"
+ALL_SHARES = "all critical shares together"
 ALL_MEANS = "all critical means together"
-WHOLE = (TOGETHER, ALL_TEXTS, ALL_MEANS)
+WHOLE = (TOGETHER, ALL_SHARES, ALL_TEXTS, ALL_MEANS)
+ENDINGS = (" (unpaired)", " (loss)")  # of the gate's own lines
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,10 @@ class Rules:
 
         >>> Rules(critical=("sums",)).check_names({"sums", "capitals"})
         """
+        if taken := [name for name in sorted(names) if name in WHOLE or name.endswith(ENDINGS)]:
+            raise MeasurementError(
+                f"{taken[0]!r} is what the gate calls a line of its own; give that capability another name."
+            )
         if unknown := (set(self.critical) | set(self.informational)) - names:
             raise MeasurementError(
                 f"{min(unknown)!r} is not measured; the capabilities are {', '.join(sorted(names))}."
@@ -85,6 +91,7 @@ class Comparison:
 
     lost, gained: probes that changed, None where only means are known. needed: about how many probes would settle it.
     budget: what the drop may be, in the same unit. word, why: the verdict on this line, and its reason in a sentence.
+    alone: p before it was corrected for there being several lines.
 
     >>> from capability_guard.measurement import Measurement, Row
     >>> before, after = (Measurement("m", [Row("Hot?", "Cold.", "opposites", right=x)] * 60) for x in (True, False))
@@ -110,34 +117,50 @@ class Comparison:
     needed: int | None = None
     word: str = UNSURE
     why: str = ""
+    alone: float = 1.0
 
 
 def grouped(pairs: Iterable[Pair], rules: Rules) -> dict[tuple[str, str], list[Pair]]:
     """The pairs by (capability, kind), critical ones first; and, where several are critical, all of those together.
 
     kind: "outcomes" (right or wrong), "shares" (how right, from 0 to 1) or "losses" (nats a token).
+
+    >>> from capability_guard.measurement import Row
+    >>> rows = [Row(f"{name} {i}?", "yes", name, right=True) for name in ("sums", "art") for i in range(9)]
+    >>> {name: len(pairs) for (name, kind), pairs in grouped([(row, row) for row in rows], Rules()).items()}
+    {'all critical together': 18, 'art': 9, 'sums': 9}
     """
     kinds = {"loss": "losses", "share": "shares"}
     groups: dict[tuple[str, str], list[Pair]] = {}
     for before, after in pairs:
         groups.setdefault((before.capability, kinds.get(before.measure, "outcomes")), []).append((before, after))
     groups = dict(sorted(groups.items(), key=lambda item: (not rules.decides(item[0][0]), item[0])))
-    # Together they see what none of them sees alone: a small loss everywhere. Outcomes and shares are both points.
+    # Together they see what none of them sees alone: a small loss everywhere. What the baseline does not know can lose nothing,
+    # and would only dilute what the others lose.
     whole = {}
-    for name, kinds_in in ((TOGETHER, ("outcomes", "shares")), (ALL_TEXTS, ("losses",))):
-        deciding = [
-            (kind, rows)
-            for (capability, kind), rows in groups.items()
-            if kind in kinds_in and rules.decides(capability)
-        ]
+    for name, wanted in ((TOGETHER, "outcomes"), (ALL_SHARES, "shares"), (ALL_TEXTS, "losses")):
+        deciding = [rows for (capability, kind), rows in groups.items() if kind == wanted and rules.decides(capability)]
+        able = [rows for rows in deciding if wanted != "outcomes" or not _nothing_to_lose(*_known(rows), rules)]
         if len(deciding) > 1:
-            kind = "shares" if any(kind == "shares" for kind, _ in deciding) else deciding[0][0]
-            whole[name, kind] = [row for _, rows in deciding for row in rows]
+            whole[name, wanted] = [row for rows in able or deciding for row in rows]
     return {**whole, **groups}
 
 
+def _known(pairs: list[Pair]) -> tuple[float, float]:
+    """(per cent that the baseline has right, per cent that guessing would give): of four choices, a quarter."""
+    n = len(pairs)
+    guessed = sum(1 / len(row.choices) if row.choices else 0 for row, _ in pairs)
+    return 100 * sum(row.right for row, _ in pairs) / n, 100 * guessed / n
+
+
 def decide(groups: dict[tuple[str, str], list[Pair]], means: list[tuple[Mean, Mean]], rules: Rules) -> list[Comparison]:
-    """Every line with its verdict, the critical ones and the wholes first. groups: as ``grouped`` gives them."""
+    """Every line with its verdict, the critical ones and the wholes first. groups: as ``grouped`` gives them.
+
+    >>> from capability_guard.measurement import Row
+    >>> rows = [Row(f"{i}?", "yes", "sums", right=True) for i in range(60)]
+    >>> [(line.name, line.word) for line in decide(grouped([(row, row) for row in rows], Rules()), [], Rules())]
+    [('sums', 'passed')]
+    """
     judged = []  # (line, why no number of such probes could settle it, if so)
     compare = {"outcomes": _outcomes, "shares": _shares, "losses": _losses}
     for (name, kind), pairs in groups.items():
@@ -156,7 +179,9 @@ def decide(groups: dict[tuple[str, str], list[Pair]], means: list[tuple[Mean, Me
     tests = sum(row.critical for row, _ in judged)
     # Only lines that can block take part: an informational one can raise no alarm, so it must not cost power either.
     corrected = iter(paired.holm([row.p for row, _ in judged if row.critical]))
-    rows = [(replace(row, p=next(corrected)) if row.critical else row, objection) for row, objection in judged]
+    rows = [
+        (replace(row, p=next(corrected), alone=row.p) if row.critical else row, objection) for row, objection in judged
+    ]
     return [_word(row, objection, rules.alpha, tests if row.critical else 1) for row, objection in rows]
 
 
@@ -165,15 +190,24 @@ def _outcomes(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tup
     n = len(pairs)
     lost = sum(before.right and not after.right for before, after in pairs)
     gained = sum(after.right and not before.right for before, after in pairs)
-    before = 100 * sum(row.right for row, _ in pairs) / n
-    # Of four choices a model that knows nothing gets 25 % right, and those cannot be lost.
-    guessed = 100 * sum(1 / len(row.choices) if row.choices else 0 for row, _ in pairs) / n
+    before, guessed = _known(pairs)  # what is right by guessing cannot be lost
+    standing = _not_made_up(pairs) if name == TOGETHER else gained
     row = Comparison(
         name, critical, "points", n, before, before + 100 * (gained - lost) / n, 100 * (lost - gained) / n,
-        100 * paired.least_lost(n, lost, gained, rules.alpha), 100 * paired.most_lost(n, lost, gained, rules.alpha),
+        100 * paired.least_lost(n, lost, gained, rules.alpha), 100 * paired.most_lost(n, lost, standing, rules.alpha),
         paired.mcnemar(lost, gained, "greater"), rules.max_drop, lost, gained,
     )  # fmt: skip
     return row, _nothing_to_lose(before, guessed, rules)
+
+
+def _not_made_up(pairs: list[Pair]) -> int:
+    """Of the gains, those that stand against a loss in the same capability: what is gained in one makes no loss in another good."""
+    changes: dict[str, list[int]] = {}
+    for before, after in pairs:
+        counted = changes.setdefault(before.capability, [0, 0])
+        counted[0] += bool(before.right and not after.right)
+        counted[1] += bool(after.right and not before.right)
+    return sum(min(lost, gained) for lost, gained in changes.values())
 
 
 def _shares(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple[Comparison, str]:
@@ -181,6 +215,9 @@ def _shares(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple
     n, fewest = len(pairs), paired.fewest_texts(rules.alpha)
     share = [[float(row.right) if row.share is None else row.share for row in pair] for pair in pairs]
     drop, low, high, p = paired.mean_rise([before - after for before, after in share], rules.alpha)
+    high = max(
+        high, paired.most_lost(n, 0, 0, rules.alpha)
+    )  # equal shares have no spread, and prove no more than equal outcomes
     before = 100 * sum(x for x, _ in share) / n
     row = Comparison(
         name, critical, "points", n, before, before - 100 * drop, 100 * drop, 100 * low, 100 * high, p, rules.max_drop

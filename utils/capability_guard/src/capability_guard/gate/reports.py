@@ -61,16 +61,19 @@ def write_junit(decision: Decision, path: str | Path) -> Path:
     >>> ET.parse(path).getroot().find("testsuite").get("errors")
     '1'
     """
-    failed = [row for row in decision.comparisons if row.critical]
     # Without a single line the gate itself is the test, and it could not be run.
     alone = [] if decision.comparisons else [("gate", decision.word, decision.why)]
-    cases = [(row.name, row.word if row.critical else PASSED, f"{row.word}: {row.why}") for row in decision.comparisons]
+    # A capability that passes with the others and is too small to pass alone is no error of a run that passed.
+    counts = {
+        row.name: row.word if row.critical and decision.word != PASSED else PASSED for row in decision.comparisons
+    }
+    cases = [(row.name, counts[row.name], f"{row.word}: {row.why}") for row in decision.comparisons]
     suite = ET.Element(
         "testsuite",
         name="capability regression gate",
         tests=str(len(cases) + len(alone)),
-        failures=str(sum(row.word == REGRESSED for row in failed)),
-        errors=str(sum(row.word == UNSURE for row in failed) + len(alone)),
+        failures=str(sum(word == REGRESSED for word in counts.values())),
+        errors=str(sum(word == UNSURE for word in counts.values()) + len(alone)),
         skipped="0",
         time=f"{sum(m.seconds for m in (decision.baseline, decision.candidate) if m is not None):.2f}",
     )

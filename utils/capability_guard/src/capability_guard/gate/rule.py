@@ -9,8 +9,9 @@ Each critical capability, and all of them together, gets a word of its own:
 
 The whole has regressed if any of them has. When it *passes* is a choice, ``certify``:
 
-    together        the loss over all critical probes together is bounded by the budget, and no capability shows a regression.
-                    One that has too few probes to be certified by itself is named, and does not block
+    together        the loss over all critical probes together is bounded by the budget, and no capability shows a regression,
+                    or a loss beyond the budget that is beyond chance by itself. What is gained in one capability makes no
+                    loss in another good. One with too few probes to be certified by itself is named, and does not block
     each            every critical capability is bounded by the budget by itself
 
 The gate makes two kinds of error, and each has a chance of at most alpha. A false alarm: nothing was lost anywhere, and
@@ -32,6 +33,7 @@ from scipy.stats import binom
 from capability_guard import statistics as paired
 from capability_guard.gate.lines import (
     ALL_MEANS,
+    ALL_SHARES,
     ALL_TEXTS,
     EXIT,
     PASSED,
@@ -125,8 +127,8 @@ def judge(
     >>> probes = [Probe(f"What is {n}+1?", f"{n + 1}.", "arithmetic") for n in range(40)]
     >>> base, tuned = Measurement.of(probes, [True] * 40, model="base"), Measurement.of(probes, [True] * 40, model="tuned")
     >>> print(judge(base, tuned))  # 40 of 40 held, and that is too few to promise 5 points
-    CANNOT CERTIFY: Open: arithmetic. A loss of up to 7.2 points cannot be ruled out; 5 are allowed. It takes at least about
-    59 such probes to tell (40 asked).
+    CANNOT CERTIFY: 40 probes can show a drop of 20 points or more. Open: arithmetic. A loss of up to 7.2 points cannot be
+    ruled out; 5 are allowed. It takes at least about 59 such probes to tell (40 asked).
     """
     rules = Rules(max_drop, max_loss_rise, tuple(critical), tuple(informational), alpha, certify)
     pairs = pair(baseline, candidate)
@@ -154,25 +156,31 @@ def _verdict(critical: list[Comparison], rules: Rules) -> tuple[str, str]:
             f"Worse by more than is allowed: {_listed(rows)}. {rows[-1].why if len(rows) == 1 else ''}".strip(),
         )
     deciding = critical
-    if rules.certify == "together":  # one line for each unit: the whole where there is one, else the only capability
-        units = {
-            row.unit if not row.name.endswith("(unpaired)") and row.name != ALL_MEANS else "means" for row in critical
-        }
-        whole = {"points": TOGETHER, "nats": ALL_TEXTS, "means": ALL_MEANS}
+    if (
+        rules.certify == "together"
+    ):  # of each kind the whole, or the only capability; and any that looks much worse by itself
         there = {row.name for row in critical}
-        deciding = [row for row in critical if row.name in WHOLE or whole[_unit(row)] not in there]
-        assert units == {_unit(row) for row in deciding}, "every unit decides"
+        deciding = [row for row in critical if row.name in WHOLE or _whole_of(row) not in there or _suspect(row, rules)]
     if rows := [row for row in deciding if row.word == UNSURE]:
         return UNSURE, f"{_what_shows(rows)}Open: {_listed(rows)}. {rows[-1].why if len(rows) == 1 else ''}".strip()
-    said = f"No loss larger than is allowed: {_listed(critical)}."
+    passed = [row for row in critical if row.word == PASSED]
+    said = f"No loss larger than is allowed: {_listed(passed)}."
     if small := [row for row in critical if row.word == UNSURE]:
         said += f" Too few probes to certify by itself: {'; '.join(_alone(row) for row in small[:6])}"
         said += f" and {len(small) - 6} more." if len(small) > 6 else "."
     return PASSED, said
 
 
-def _unit(row: Comparison) -> str:
-    return "means" if row.name.endswith("(unpaired)") or row.name == ALL_MEANS else row.unit
+def _whole_of(row: Comparison) -> str:
+    """The line of all of its kind together."""
+    if row.name.endswith("(unpaired)"):
+        return ALL_MEANS
+    return ALL_TEXTS if row.unit == "nats" else TOGETHER if row.lost is not None else ALL_SHARES
+
+
+def _suspect(row: Comparison, rules: Rules) -> bool:
+    """More was lost than is allowed, and by itself it is beyond chance: only the correction for many lines keeps it open."""
+    return row.drop > row.budget and row.alone <= rules.alpha
 
 
 def _alone(row: Comparison) -> str:
@@ -192,18 +200,18 @@ def _what_shows(rows: list[Comparison]) -> str:
 def unseen_loss(probes: int, of: int, budget: float = 5.0, alpha: float = 0.05, chance: float = 0.8) -> float:
     """How many points a capability of ``probes`` may lose, unseen with this ``chance``, where all ``of`` are certified together.
 
-    Nothing is lost elsewhere and nothing gained. Unseen: neither its own line regressed (Holm, two lines) nor the whole left its
-    bound. By the exact binomial chances, in steps of half a point.
+    Nothing is lost elsewhere and nothing gained. Unseen: its own line is not beyond chance, and the whole stays within its bound.
+    By the exact binomial chances, in steps of half a point.
 
     >>> unseen_loss(30, of=360)
-    13.0
+    10.0
     """
     unseen = 0.0
     for points in (x / 2 for x in range(1, 201)):
         quiet = sum(
             binom.pmf(k, probes, points / 100)
             for k in range(probes + 1)
-            if (100 * k / probes <= budget or paired.mcnemar(k, 0, "greater") > alpha / 2)
+            if (100 * k / probes <= budget or paired.mcnemar(k, 0, "greater") > alpha)
             and 100 * paired.most_lost(of, k, 0, alpha) <= budget
         )
         if quiet < chance:
