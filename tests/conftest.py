@@ -31,7 +31,15 @@ SLOW = {
     "course": {"test_colab", "test_commands", "test_demo", "test_error_recovery", "test_lessons", "test_wheelhouse"},
     "figures": set(),
     "playground": {"test_playground", "test_session"},
-    "training": {"test_finetuning", "test_machine", "test_models", "test_moved", "test_snapshots", "test_sweeps", "test_teaches"},
+    "training": {
+        "test_finetuning",
+        "test_machine",
+        "test_models",
+        "test_moved",
+        "test_snapshots",
+        "test_sweeps",
+        "test_teaches",
+    },
 }
 
 

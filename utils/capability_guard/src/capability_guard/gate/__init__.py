@@ -15,7 +15,9 @@ from capability_guard.gate.rule import Comparison, Decision, Rules, judge
 from capability_guard.measurement import MeasurementError
 
 
-def compare_files(baseline: str | Path, candidate: str | Path, metric: str | Sequence[str] | None = None, **rules) -> Decision:
+def compare_files(
+    baseline: str | Path, candidate: str | Path, metric: str | Sequence[str] | None = None, **rules
+) -> Decision:
     """Read two files and judge them; ``rules`` are those of ``judge``. Raises MeasurementError or DataError.
 
     metric: which metric of lm-evaluation-harness counts, if the files are its results.
