@@ -28,7 +28,15 @@ settings.load_profile("default" if os.environ.get("COURSE_FUZZ") else "same")
 SLOW = {
     "capability_guard": {"test_action", "test_adapters", "test_examples", "test_monitor", "test_package", "test_stack"},
     "claims": {"test_claims"},
-    "course": {"test_colab", "test_commands", "test_demo", "test_error_recovery", "test_lessons", "test_site", "test_wheelhouse"},
+    "course": {
+        "test_colab",
+        "test_commands",
+        "test_demo",
+        "test_error_recovery",
+        "test_lessons",
+        "test_site",
+        "test_wheelhouse",
+    },
     "figures": set(),
     "playground": {"test_playground", "test_session"},
     "training": {
