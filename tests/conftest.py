@@ -30,7 +30,7 @@ SLOW = {
     "claims": {"test_claims"},
     "course": {
         "test_colab",
-        "test_commands",
+        "test_make_commands",
         "test_demo",
         "test_error_recovery",
         "test_lessons",
