@@ -24,9 +24,7 @@ from capability_guard.forward import scored_logits, undisturbed
 from capability_guard.generation import complete
 from capability_guard.jsonl import DataError
 from capability_guard.matching import says
-from capability_guard.probes import Probe
-
-CONTAINS_TOKENS = 32  # how much a model may say before its answer must have come: a sentence or two
+from capability_guard.probes import CONTAINS_TOKENS, Probe
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,8 @@ def encode(
         if asked:
             if between is None:
                 between = " " if chat is None else chat.before_answer(tokenizer, row.prompt, row.answer)
-            prompt = prompt_ids(tokenizer, row.prompt, chat)
             asked_text = row.prompt if chat is None else chat.render(tokenizer, row.prompt)
+            prompt = text_ids(tokenizer, asked_text, special=chat is None)
             answer = answer_ids(tokenizer, prompt, asked_text, between + row.answer, special=chat is None)
         else:
             prompt, answer = text_ids(tokenizer, text), []

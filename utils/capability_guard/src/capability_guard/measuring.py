@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 from capability_guard.chat import Chat, without_thinking
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Measurement, MeasurementError
-from capability_guard.probes import Probe
+from capability_guard.probes import CONTAINS_TOKENS, Probe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-CONTAINS_TOKENS = 32  # as in ``asking``, which imports torch
 
 
 def measure(

@@ -17,6 +17,9 @@ from capability_guard.matching import plain
 KINDS = ("known", "rephrased", "held-out")
 USES = ("probe", "replay")
 MEASURES = ("exact", "contains", "choice", "loss")
+CONTAINS_TOKENS = (
+    32  # how much a model may say before the answer of a "contains" probe must have come: a sentence or two
+)
 FIELDS = ("prompt", "answer", "capability", "kind", "use", "measure", "choices", "text")
 
 
