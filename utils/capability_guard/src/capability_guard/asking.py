@@ -35,6 +35,7 @@ class Scores:
     [positions, vocabulary], on the CPU, if any were asked to be kept.
     left: where a row is not right: after how many of its tokens the model leaves them, and the token that it takes instead.
     in_other_tokens: probes that the model answers right in other tokens than were scored; they count as right.
+    picked: of each "choice" probe, the choice that is likeliest.
 
     >>> Scores(correct=[True, None], loss=[0.1, 2.5], tokens=[2, 9])  # a question, and a text whose loss is watched
     Scores(correct=[True, None], loss=[0.1, 2.5], tokens=[2, 9], ...)
@@ -46,6 +47,7 @@ class Scores:
     log_probabilities: torch.Tensor | None = None
     left: dict[int, tuple[int, int]] = field(default_factory=dict)
     in_other_tokens: tuple[int, ...] = ()
+    picked: dict[int, str] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:
@@ -175,6 +177,7 @@ def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Prob
     correct: list[bool | None] = [None] * len(tokens.probes)
     loss, count = [math.nan] * len(tokens.probes), [0] * len(tokens.probes)
     of_probe: dict[int, list[int]] = {}
+    picked: dict[int, str] = {}
     for row, owner in enumerate(tokens.owners):
         of_probe.setdefault(owner, []).append(row)
     for i, probe in enumerate(tokens.probes):
@@ -187,6 +190,7 @@ def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Prob
             # a tokenizer may cut one choice into more pieces than another.
             cost = {row: rows.loss[row] * rows.tokens[row] / len(choice)
                     for row, choice in zip(of_probe[i], probe.choices, strict=True)}  # fmt: skip
+            picked[i] = probe.choices[of_probe[i].index(min(cost, key=cost.get))]
             # A tie is wrong: a model that finds all choices equally likely knows nothing.
             correct[i] = all(cost[own] < other for row, other in cost.items() if row != own)
     other = _right_in_other_tokens(model, tokenizer, tokens, {i: rows.left[of_probe[i][0]] for i, probe in enumerate(tokens.probes)
@@ -197,7 +201,7 @@ def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Prob
     said = complete(model, tokenizer, [tokens.prompts[i] for i in spoken], tokens.room)
     for i, text in zip(spoken, said, strict=True):
         correct[i] = says(tokens.probes[i].answer, without_thinking(text, tokens.thinking))
-    return Scores(correct, loss, count, in_other_tokens=tuple(other))
+    return Scores(correct, loss, count, in_other_tokens=tuple(other), picked=picked)
 
 
 def _right_in_other_tokens(

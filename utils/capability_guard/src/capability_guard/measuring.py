@@ -8,7 +8,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from capability_guard.chat import Chat, without_thinking
@@ -18,6 +17,8 @@ from capability_guard.probes import CONTAINS_TOKENS, Probe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from capability_guard.asking import ProbeTokens, Scores
 
 
 def measure(
@@ -65,7 +66,7 @@ def measure(
                 f"The model's loss on {(probe.prompt or probe.answer)[:60]!r} is {loss}: it diverged, or its weights are "
                 "damaged; use an earlier checkpoint."
             )
-    said = _said(model, tokenizer, tokens, scores.correct, chat)
+    said = _said(model, tokenizer, tokens, scores)
     found = list(notes)
     if other := scores.in_other_tokens:
         found.append(
@@ -165,13 +166,12 @@ def _noise(model, tokenizer, probes, correct, chat, max_new_tokens) -> dict[str,
     return flips
 
 
-def _said(model, tokenizer, tokens, right: Sequence, chat: bool | Chat) -> list[str]:
+def _said(model, tokenizer, tokens: ProbeTokens, scores: Scores) -> list[str]:
     """What the model answers to each probe. An exact probe that is right says its answer, by definition."""
-    from capability_guard.asking import score
-    from capability_guard.encoding import context_length, encode
+    from capability_guard.encoding import context_length
     from capability_guard.generation import complete
 
-    probes = tokens.probes
+    probes, right = tokens.probes, scores.correct
     said = [probe.answer if r else "" for probe, r in zip(probes, right, strict=True)]
     # The prompt of an exact probe may leave less room than a "contains" probe has: then the model says what fits.
     longest = context_length(model) or math.inf
@@ -180,10 +180,7 @@ def _said(model, tokenizer, tokens, right: Sequence, chat: bool | Chat) -> list[
         if probe.measure == "contains" or (probe.measure == "exact" and not right[i]):
             rooms.setdefault(min(tokens.room, longest - len(tokens.prompts[i])), []).append(i)
         elif probe.measure == "choice" and not right[i]:
-            rows = [replace(probe, answer=choice) for choice in probe.choices]
-            scores = score(model, encode(tokenizer, rows, chat=chat))
-            cost = [x * n / len(c) for x, n, c in zip(scores.loss, scores.tokens, probe.choices, strict=True)]
-            said[i] = probe.choices[cost.index(min(cost))]
+            said[i] = scores.picked[i]
     # Prompts with the same room are completed together; nearly all have the whole of it.
     for room, asked in rooms.items():
         texts = complete(model, tokenizer, [tokens.prompts[i] for i in asked], room) if room > 0 else [""] * len(asked)
