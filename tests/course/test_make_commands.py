@@ -1,5 +1,6 @@
 """Every command that README and ``make help`` name is run once, at its smallest setting: a typo in one is seen the same day."""
 
+import json
 import os
 import re
 import shutil
@@ -25,7 +26,7 @@ RUN = {
     "test": (["-n", "0", "-q", "tests/test_rooms.py"], "passed"),
     "quick": (["-n", "0", "-q", "--collect-only", "-k", "test_rooms or test_verdict"], "tests collected"),
     "demo": None,  # test_demo.py
-    "bench": (["--only", "speed", "--rounds", "1"], "finetune / bare loop"),
+    "bench": (["--only", "speed", "--rounds", "1", "--log", "{log}"], "finetune / bare loop"),
     "lint": None,  # CI runs it before the tests
     "lessons": (["{notebook}"], "stored"),
     "claims": (["--folder", "{claims}", "--only", "dense"], "All runs are there"),
@@ -47,15 +48,17 @@ def test_a_command_runs(name, root, tmp_path):
     nbformat.write(notebook, tmp_path / "small.ipynb")
     shutil.copytree(root / "data" / "claims", tmp_path / "claims")
     extra, says = RUN[name]
-    extra = [word.format(notebook=tmp_path / "small.ipynb", claims=tmp_path / "claims") for word in extra]
+    places = {"notebook": tmp_path / "small.ipynb", "claims": tmp_path / "claims", "log": tmp_path / "log.jsonl"}
+    extra = [word.format(**places) for word in extra]
     done = subprocess.run(line_of(name, extra), cwd=root, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and says in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("options", [["--only", "play", "--rounds", "1"]])
-def test_the_other_benches_run(options, root):
+def test_the_bench_of_the_playground_runs(root, tmp_path):
+    options = ["--only", "play", "--rounds", "1", "--log", str(tmp_path / "log.jsonl")]
     done = subprocess.run(line_of("bench", options), cwd=root, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and "finished run / bare loop" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
+    assert json.loads((tmp_path / "log.jsonl").read_text())["play"]["finished run / bare loop"] > 0
 
 
 @pytest.mark.parametrize(("name", "path"), [("lab", "/lab"), ("app", "/")])

@@ -3,6 +3,7 @@
 import copy
 import math
 import random
+import tempfile
 import warnings
 
 import pytest
@@ -140,6 +141,55 @@ def test_the_log_history_has_the_monitors_figures(practice, tmp_path):
     entries = [entry for entry in trainer.state.log_history if "monitor/accuracy" in entry]
     assert [entry["step"] for entry in entries] == [0, 2, 4, 6]
     assert {"monitor/original_loss", "monitor/retention/arithmetic"} <= entries[0].keys()
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_measuring_beside_the_training_changes_no_figure(practice, method):
+    def figures(beside):
+        config, seen = QUICK.with_(method=method, evaluate_every=4), []
+        run = finetune(
+            config, base=practice, questions=(), beside=beside, early=(1,), on_checkpoint=seen.append, keep_model=True
+        )
+        curve = [(c.step, c.held_out_loss, c.train_loss, c.original_loss, c.kl, c.retention) for c in run.checkpoints]
+        weights = {name: p.detach() for name, p in run.model.named_parameters()}
+        assert [c.step for c in seen] == [c.step for c in run.checkpoints] == [0, 1, 4, 6]
+        return curve, run.before, run.after, weights
+
+    *within, weights = figures(beside=False)
+    *beside, the_same = figures(beside=True)
+    assert within == beside
+    assert weights.keys() == the_same.keys()
+    assert all(torch.equal(weights[name], the_same[name]) for name in weights)
+
+
+def test_the_cores_of_a_machine_move_no_figure_of_a_small_model(practice):
+    threads, curves = torch.get_num_threads(), []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            curves.append([c.held_out_loss for c in finetune(QUICK, base=practice, questions=()).checkpoints])
+            assert torch.get_num_threads() == number, "what it was before, it is again"
+    finally:
+        torch.set_num_threads(threads)
+    assert curves[0] == curves[1]
+
+
+def test_a_drop_budget_is_not_watched_from_beside(practice):
+    with pytest.raises(ValueError, match="A drop budget decides at each checkpoint"):
+        finetune(QUICK, base=practice, questions=(), max_drop=5, beside=True)
+
+
+def test_the_last_point_is_shown_before_the_other_probes_are_asked(practice):
+    """Whoever watches has the whole curve, while ``after`` still lacks what was asked last."""
+    model, tokenizer = practice
+    seen = []
+    monitor = RegressionMonitor(tokenizer, load_probes(REPERTOIRE)[:60], live=10, every=2,
+                                on_checkpoint=lambda c: seen.append((c.step, len(monitor.after))))  # fmt: skip
+    rows = training_rows(QUICK, list(load_task()["train"]["text"]))
+    with tempfile.TemporaryDirectory() as scratch:
+        build_trainer(QUICK, model, tokenizer, rows, [monitor], scratch).train()
+    assert [step for step, _ in seen] == [0, 2, 4, 6] and seen[0][1] == 0
+    assert len(monitor.before) == len(monitor.after) == 60 and monitor.before is not monitor.after
 
 
 def test_a_drop_budget_stops_the_run_and_brings_the_best_weights_back(practice):

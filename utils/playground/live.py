@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import torch
 
-from capability_guard.weights import Weights, put_back
+from capability_guard.weights import Weights, put_back, trained_weights
 from utils.figures.words import first_line
 from utils.playground.runs import Run
 from utils.playground.session import Session
@@ -22,6 +22,7 @@ from utils.training.snapshots import Snapshots
 
 WORDS_EVERY = 0.5  # seconds between two reports of progress: enough for a reader
 ANSWER_TOKENS = 16
+EARLY = (2,)  # the first trained point comes after two steps, whatever the distance of the others
 
 
 class _Steps(Snapshots):
@@ -41,14 +42,19 @@ class _Steps(Snapshots):
         # A large model, whole, three times over would not fit: then only the answers at the end are asked.
         if self.run.config.method == "lora" or self.run.config.model == "practice":
             super().on_step_end(args, state, control, model=model, **kwargs)
+            if state.global_step in EARLY and state.global_step < state.max_steps:
+                self.weights[state.global_step] = trained_weights(model)
         if time.monotonic() - self.reported > WORDS_EVERY:
             self.reported = time.monotonic()
             self.session.progress(self.run, state.global_step)
 
 
-def train(session: Session, runs: Sequence[Run], train_one: Callable[..., RunResult] = finetune) -> None:
+def train(
+    session: Session, runs: Sequence[Run], train_one: Callable[..., RunResult] = finetune, beside: bool | None = None
+) -> None:
     """Train ``runs`` one after the other, then ask the model of the first one the questions, checkpoint by checkpoint.
 
+    beside: as in ``finetune``; False where only the thread that trains can show anything.
     An error ends its own run only, and is told to the session in one line.
     """
     to_ask = None
@@ -61,6 +67,9 @@ def train(session: Session, runs: Sequence[Run], train_one: Callable[..., RunRes
                 run.config,
                 questions=(),
                 callbacks=[steps],
+                early=EARLY,
+                kl=False,  # the figure does not draw it
+                beside=beside,
                 on_checkpoint=lambda checkpoint, run=run: session.point(run, checkpoint),
                 cancelled=run.cancelled.is_set,
                 keep_model=True,

@@ -135,7 +135,9 @@ class Playground(Shown):
 
     def _train(self, runs: list, delay: float = 0.0) -> None:
         if runs:
-            self._training.put(self, partial(train, self.session, runs), delay)
+            self._training.put(
+                self, partial(train, self.session, runs, beside=False if self.foreground else None), delay
+            )
         else:
             self._training.drop(self)
 

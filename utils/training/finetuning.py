@@ -20,8 +20,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 from datasets import Dataset, DatasetDict
-from peft import LoraConfig
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback
 from transformers.utils import logging as hf_logging
 from trl import SFTConfig, SFTTrainer
 
@@ -31,6 +31,7 @@ from capability_guard.jsonl import DataError
 from capability_guard.monitor import RegressionMonitor
 from capability_guard.probes import Probe, load_probes
 from utils.training.answers import answer
+from utils.training.beside import Beside, has_a_core_to_spare, on_one_thread
 from utils.training.config import FineTuneConfig
 from utils.training.data import GENERAL, QUESTIONS, REPERTOIRE, everyday_texts, load_task, replay_texts
 from utils.training.models import SHIPPED, fan_in_fan_out, load_model, parameter_counts, working_copy
@@ -39,6 +40,7 @@ from utils.training.results import RunResult
 LIVE_PROBES = 32  # a checkpoint on these costs a few hundredths of a second; the verdict uses every probe
 LIVE_TEXTS = 6
 MAX_LENGTH = 128
+SMALL = 10_000_000  # parameters: below that, a second thread helps a training step little, and measuring beside it much
 
 # Two runs at once would draw from the one sequence of random numbers that a process has, and fight for its cores.
 _one_at_a_time = threading.RLock()
@@ -56,21 +58,27 @@ def finetune(
     base: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
     replay: Sequence[str] | None = None,
     live: int | None = LIVE_PROBES,
+    early: Sequence[int] = (),
+    kl: bool = True,
     max_drop: float | None = None,
     questions: Sequence[str] = QUESTIONS,
     callbacks: Sequence[TrainerCallback] = (),
     on_checkpoint: Callable[[Checkpoint], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     keep_model: bool = False,
+    beside: bool | None = None,
 ) -> RunResult:
     """Fine-tune a copy of the model and measure what it learns and what it forgets, from step 0.
 
     task: splits "train" and "held_out" with a column "text"; by default the customer-service dialogues.
     probes, replay: by default those that suit ``config.model``. Replay texts are never measured.
     base: (model, tokenizer) to start from, left untouched; by default ``config.model`` is loaded once and kept.
-    live: probes a checkpoint, or None for all of them. max_drop: stop at this many points, best weights restored.
+    live: probes a checkpoint, or None for all of them. early: more steps to measure at. kl: whether to measure it.
+    max_drop: stop at this many points, best weights restored.
     callbacks: more of the trainer's own callbacks. keep_model: put the tuned model into ``result.model``.
     cancelled: asked before each forward pass; once it says True, the run ends right there and raises Cancelled.
+    beside: measure in a second thread while the training goes on, which calls ``on_checkpoint`` there; by default a small model
+    does, where there is a core for it and no drop budget. No figure depends on it.
     A second call in another thread waits for the first: the same seed must give the same curve.
     Raises ValueError or DataError, in one sentence, for settings that cannot work together or a base with an adapter.
     """
@@ -97,26 +105,38 @@ def finetune(
         probes,
         **texts,
         every=config.evaluate_every,
+        early=early,
+        kl=kl,
         live=live,
         max_drop=max_drop,
         baseline=known.get(key),
         on_checkpoint=on_checkpoint,
     )
     result = RunResult(config, questions=list(questions))
-    result.answers_before = answer(model, tokenizer, questions) if questions else []
+    small = model.num_parameters() < SMALL and model.device.type == "cpu"
+    if beside is None:
+        beside = small and max_drop is None and has_a_core_to_spare()
 
     # The run draws its random numbers in a branch of its own: nobody else's sequence moves.
-    with _one_at_a_time, torch.random.fork_rng(), _old_objects_left_alone(), tempfile.TemporaryDirectory() as scratch:
-        trainer = build_trainer(config, model, tokenizer, rows, [monitor, *callbacks], scratch)
+    with _one_at_a_time, on_one_thread(small), torch.random.fork_rng(), _old_objects_left_alone(), \
+            tempfile.TemporaryDirectory() as scratch:  # fmt: skip
+        result.answers_before = answer(model, tokenizer, questions) if questions else []
+        watch = Beside(monitor, _twin(config, model)) if beside else monitor
+        trainer = build_trainer(config, model, tokenizer, rows, [watch, *callbacks], scratch)
         if cancelled is not None:
-            _stop_when(cancelled, trainer.model)
+            for one in (trainer.model, watch.twin) if beside else (trainer.model,):
+                _stop_when(cancelled, one)
         result.trainable, result.parameters = parameter_counts(trainer.model)
         try:
             trainer.train()
         except KeyboardInterrupt:
             result.stopped = f"interrupted at step {trainer.state.global_step}"
             if monitor.checkpoints:
-                monitor.on_train_end(trainer.args, trainer.state, trainer.control, model=trainer.model)
+                watch.on_train_end(trainer.args, trainer.state, trainer.control, model=trainer.model)
+        finally:
+            if beside:
+                watch.close()
+        result.answers_after = answer(trainer.model, tokenizer, questions) if questions else []
 
     known[key] = monitor.baseline
     judged = [
@@ -126,12 +146,25 @@ def finetune(
     result.before, result.after = ([bool(side[i]) for i in judged] for side in (monitor.before, monitor.after))
     result.probes, result.capabilities = [probes[i].prompt for i in judged], [probes[i].capability for i in judged]
     result.stopped = result.stopped or monitor.stopped
-    result.seconds_measuring = monitor.seconds_measuring
-    result.answers_after = answer(trainer.model, tokenizer, questions) if questions else []
+    result.seconds_measuring = watch.waited if beside else monitor.seconds_measuring
     result.seconds = time.perf_counter() - began
     if keep_model:
         result.model = trainer.model
     return result
+
+
+class _LossAlone(SFTTrainer):
+    """TRL's trainer without the entropy and the token accuracy that it works out at every step, from all logits."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        return Trainer.compute_loss(self, model, {**inputs, "use_cache": False}, return_outputs, num_items_in_batch)
+
+
+def _twin(config: FineTuneConfig, model: PreTrainedModel) -> torch.nn.Module:
+    """The model that the run is going to train, once more: to measure, with weights that are put into it."""
+    if config.method == "full":
+        return working_copy(model, share_weights=False)
+    return get_peft_model(working_copy(model, share_weights=True), lora_config(config, model))
 
 
 def build_trainer(
@@ -168,7 +201,7 @@ def build_trainer(
     level = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()  # "PAD/BOS/EOS tokens differ ...": true of every run, and no news
     try:
-        trainer = SFTTrainer(
+        trainer = _LossAlone(
             model=working_copy(model, share_weights=config.method == "lora"),
             args=arguments,
             train_dataset=dataset,

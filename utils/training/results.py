@@ -25,6 +25,7 @@ class RunResult:
 
     checkpoints: from step 0 on. probes: the prompts measured before and after, in order; capabilities: one a probe;
     before and after: whether each probe was right. questions, answers_before, answers_after: what the model said.
+    seconds_measuring: for how long the training stood still to be measured.
     stopped: why the run ended early ("" if it did not). model: the tuned model, only if it was asked to be kept.
     """
 

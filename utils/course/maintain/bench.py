@@ -1,23 +1,30 @@
 """Measure the speed and the memory of the course: ``make bench``. Figures are ratios within one run.
 
-1. Forty SFTTrainer steps, without the monitor, against a bare torch loop over the same peft model and the same rows.
-2. The monitor's share of a run with ten checkpoints.
-3. The playground: from letting go of a slider to its first points and to the finished run, against the same bare loop.
+1. A bare torch loop of forty steps, against its own matrix products alone: nothing that trains the same can be faster.
+2. SFTTrainer, and ``finetune`` with ten checkpoints, against that loop over the same peft model and the same rows.
+3. The playground: from letting go of a slider to its first points and to the finished run, against the same loop.
 4. The peak memory and the time of each lesson, in a kernel of its own, without the part at real scale.
 
+All of the first three on one thread, as ``finetune`` trains a small model; the loop on every core beside it. What was measured
+is added to the log beside this file, with the date, the machine and the versions, so that a slower commit is seen.
+
 With --only, also what is measured for lessons/TEACHING.md: "binder", each lesson under Binder's memory limit, and
-"classroom", many playgrounds at once. Those write their tables there.
+"classroom", many playgrounds at once. Those write their tables there. "threads": what OpenMP's waiting costs.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import platform
 import statistics
 import sys
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -36,39 +43,77 @@ from transformers import get_linear_schedule_with_warmup  # noqa: E402
 from utils.course.lesson import start  # noqa: E402
 from utils.course.maintain import binder_limit, classroom_load, threads_table  # noqa: E402
 from utils.course.maintain.classroom_load import one_run  # noqa: E402
+from utils.course.maintain.products import Products  # noqa: E402
 from utils.training.config import FineTuneConfig  # noqa: E402
 from utils.training.data import load_task  # noqa: E402
 from utils.training.finetuning import build_trainer, finetune, lora_config, training_rows  # noqa: E402
 from utils.training.models import load_model, working_copy  # noqa: E402
 
+LOG = Path(__file__).with_name("bench-log.jsonl")
 console = Console(width=100)
 CONFIG = FineTuneConfig(learning_rate=1e-3, steps=40, evaluate_every=4)
 
 
-def bare_loop(base, rows: list[str]) -> float:
-    """Seconds of the plainest loop that does the same training: same model, rows, optimizer and schedule."""
-    model, tokenizer = base
-    torch.manual_seed(CONFIG.seed)
-    model = get_peft_model(working_copy(model, share_weights=True), lora_config(CONFIG, model)).train()
-    ids = [torch.tensor(row + [tokenizer.eos_token_id]) for row in tokenizer(rows).input_ids]
-    began = time.perf_counter()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=CONFIG.learning_rate)
-    schedule = get_linear_schedule_with_warmup(optimizer, 0, CONFIG.steps)
-    for step in range(CONFIG.steps):
-        batch = ids[step * CONFIG.batch_size : (step + 1) * CONFIG.batch_size]
-        inputs = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True, padding_value=tokenizer.pad_token_id)
+class Loop:
+    """The plainest loop that does the same training: same model, rows, optimizer and schedule."""
+
+    def __init__(self, base, rows: list[str], threads: int = 1) -> None:
+        model, tokenizer = base
+        torch.manual_seed(CONFIG.seed)
+        self.threads, self.pad = threads, tokenizer.pad_token_id
+        self.model = get_peft_model(working_copy(model, share_weights=True), lora_config(CONFIG, model)).train()
+        self.ids = [torch.tensor(row + [tokenizer.eos_token_id]) for row in tokenizer(rows).input_ids]
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=CONFIG.learning_rate, fused=True)
+        self.schedule = get_linear_schedule_with_warmup(self.optimizer, 0, CONFIG.steps)
+
+    def step(self, number: int) -> None:
+        batch = self.ids[number * CONFIG.batch_size : (number + 1) * CONFIG.batch_size]
+        inputs = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True, padding_value=self.pad)
         labels = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True, padding_value=-100)
-        model(input_ids=inputs, attention_mask=(labels != -100).long(), labels=labels).loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-    return time.perf_counter() - began
+        mask = (labels != -100).long()
+        self.model(input_ids=inputs, attention_mask=mask, labels=labels, use_cache=False).loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+
+    def seconds(self) -> float:
+        with threads(self.threads):
+            began = time.perf_counter()
+            for number in range(CONFIG.steps):
+                self.step(number)
+            return time.perf_counter() - began
+
+
+def bare_loop(base, rows: list[str], threads: int = 1) -> float:
+    """Seconds of the loop."""
+    return Loop(base, rows, threads).seconds()
+
+
+def floor(base, rows: list[str]) -> float:
+    """Seconds of the matrix products of one step, times the steps."""
+    loop = Loop(base, rows)
+    with threads(1):
+        with Products() as products:
+            loop.step(0)
+        products.seconds()
+        return CONFIG.steps * statistics.median(products.seconds() for _ in range(5))
+
+
+@contextmanager
+def threads(number: int):
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def sft_trainer(base, rows: list[str]) -> tuple[float, float]:
     """(seconds to build, seconds to train) of the trainer that ``finetune`` uses, without the monitor."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, threads(1):
         began = time.perf_counter()
         trainer = build_trainer(CONFIG, *base, rows, [], scratch)
         built = time.perf_counter()
@@ -76,40 +121,61 @@ def sft_trainer(base, rows: list[str]) -> tuple[float, float]:
         return built - began, time.perf_counter() - built
 
 
-def add(table: Table, what: str, values: list[float], form: str, most: str) -> None:
-    """One row: the median, and from where to where."""
-    low, middle, high = (form.format(x) for x in (min(values), statistics.median(values), max(values)))
-    table.add_row(what, middle, f"{low} to {high}", most)
+class Figures:
+    """Named figures of several rounds, as a table with their medians, and as one line of the log."""
+
+    def __init__(self, title: str) -> None:
+        self.table = Table("what", "median", "lowest to highest", "at most", title=title)
+        self.medians: dict[str, float] = {}
+
+    def add(self, what: str, values: list[float], form: str, most: str = "") -> None:
+        low, middle, high = (form.format(x) for x in (min(values), statistics.median(values), max(values)))
+        self.table.add_row(what, middle, f"{low} to {high}", most)
+        self.medians[what] = round(statistics.median(values), 4)
 
 
-def speed(rounds: int) -> None:
+def speed(rounds: int) -> dict[str, float]:
     base = load_model("practice", quiet=True)
     rows = training_rows(CONFIG, list(load_task()["train"]["text"]))
-    bare_loop(base, rows), sft_trainer(base, rows)  # the first of everything pays for imports and caches
-    bare, build, train, whole, share, points = [], [], [], [], [], []
+    (
+        bare_loop(base, rows),
+        sft_trainer(base, rows),
+        finetune(CONFIG, base=base, questions=()),
+    )  # imports, caches, the baseline
+    seen: dict[str, list[float]] = {
+        name: [] for name in ("products", "bare", "all", "build", "train", "whole", "share")
+    }
     for _ in range(rounds):  # taken in turn, so that a busy machine is unfair to nobody
-        bare.append(bare_loop(base, rows))
-        seconds = sft_trainer(base, rows)
-        build.append(seconds[0])
-        train.append(seconds[1])
+        seen["products"].append(floor(base, rows))
+        seen["bare"].append(bare_loop(base, rows))
+        seen["all"].append(bare_loop(base, rows, torch.get_num_threads()))
+        built, trained = sft_trainer(base, rows)
+        seen["build"].append(built)
+        seen["train"].append(trained)
         result = finetune(CONFIG, base=base, questions=())
-        points.append(len(result.checkpoints) - 1)
-        whole.append(result.seconds)
-        share.append(result.seconds_measuring / result.seconds)
-    ratios = [t / b for t, b in zip(train, bare, strict=True)]
-    table = Table("what", "median", "lowest to highest", "at most", title=f"{CONFIG.steps} LoRA steps, {rounds} rounds")
+        seen["whole"].append(result.seconds)
+        seen["share"].append(result.seconds_measuring / result.seconds)
 
-    add(table, "bare torch loop", bare, "{:.2f} s", "")
-    add(table, "SFTTrainer: building it", build, "{:.2f} s", "")
-    add(table, "SFTTrainer: the same steps", train, "{:.2f} s", "")
-    add(table, "SFTTrainer / bare loop", ratios, "{:.2f}", "2")
-    add(table, f"finetune with {points[0]} checkpoints", whole, "{:.2f} s", "")
-    add(table, "finetune / bare loop", [w / b for w, b in zip(whole, bare, strict=True)], "{:.2f}", "")
-    add(table, "the monitor's share of it", share, "{:.1%}", "25 %")
-    console.print(table)
+    def over(name: str, other: str) -> list[float]:
+        return [x / y for x, y in zip(seen[name], seen[other], strict=True)]
+
+    points = len(result.checkpoints) - 1
+    figures = Figures(f"{CONFIG.steps} LoRA steps, {rounds} rounds")
+    figures.add("matrix products alone", seen["products"], "{:.2f} s")
+    figures.add("bare torch loop", seen["bare"], "{:.2f} s")
+    figures.add("bare loop / its matrix products", over("bare", "products"), "{:.2f}", "1.5")
+    figures.add(f"bare loop on {torch.get_num_threads()} threads", seen["all"], "{:.2f} s")
+    figures.add("SFTTrainer: building it", seen["build"], "{:.2f} s")
+    figures.add("SFTTrainer: the same steps", seen["train"], "{:.2f} s")
+    figures.add("SFTTrainer / bare loop", over("train", "bare"), "{:.2f}", "1.15")
+    figures.add(f"finetune with {points} checkpoints", seen["whole"], "{:.2f} s")
+    figures.add("finetune / bare loop", over("whole", "bare"), "{:.2f}", "1.3")
+    figures.add("share of it in which training waits for the monitor", seen["share"], "{:.1%}", "12 %")
+    console.print(figures.table)
+    return figures.medians
 
 
-def playing(rounds: int) -> None:
+def playing(rounds: int) -> dict[str, float]:
     """In the kernel, without a browser: the picture is ready to be sent. tests/playground/test_browser.py measures in the page."""
     from utils.playground import playground
 
@@ -118,25 +184,40 @@ def playing(rounds: int) -> None:
     play = playground(run=False)
     one_run(play, 900)  # the first run pays for caches
     bare_loop(base, rows)
-    zero, point, whole, ratios = [], [], [], []
+    seen: dict[str, list[float]] = {name: [] for name in ("bare", "zero", "point", "end")}
     for round_ in range(rounds):
-        bare = bare_loop(base, rows)
-        seen = one_run(play, round_ + 1)
-        zero.append(seen["zero"])
-        point.append(seen["point"])
-        whole.append(seen["end"])
-        ratios.append(seen["end"] / bare)
-    table = Table(
-        "what", "median", "lowest to highest", "at most", title=f"The playground, {CONFIG.steps} steps, ten checkpoints"
+        seen["bare"].append(bare_loop(base, rows))
+        run = one_run(play, round_ + 1)
+        for name in ("zero", "point", "end"):
+            seen[name].append(run[name])
+    steps = [seconds / CONFIG.steps for seconds in seen["bare"]]
+
+    def in_steps(name: str) -> list[float]:
+        return [x / step for x, step in zip(seen[name], steps, strict=True)]
+
+    figures = Figures(f"The playground, {CONFIG.steps} steps, ten checkpoints")
+    figures.add("release to the picture with step 0", seen["zero"], "{:.2f} s")
+    figures.add("the same, in bare steps", in_steps("zero"), "{:.1f}", "2")
+    figures.add("release to the first trained point", seen["point"], "{:.2f} s")
+    figures.add("the same, in bare steps", in_steps("point"), "{:.1f}", "4 and one measurement")
+    figures.add("release to the finished run", seen["end"], "{:.2f} s")
+    figures.add(
+        "finished run / bare loop", [x / y for x, y in zip(seen["end"], seen["bare"], strict=True)], "{:.2f}", "1.35"
     )
-    for what, values, form, most in (
-        ("release to the picture with step 0", zero, "{:.2f} s", "0.3 s"),
-        ("release to the first trained point", point, "{:.2f} s", ""),
-        ("release to the finished run", whole, "{:.2f} s", ""),
-        ("finished run / bare loop", ratios, "{:.2f}", "2"),
-    ):
-        add(table, what, values, form, most)
-    console.print(table)
+    console.print(figures.table)
+    return figures.medians
+
+
+def note(medians: dict[str, dict[str, float]], log: Path) -> None:
+    """Add a line to the log: what was measured, when, on what kind of machine, with which versions."""
+    about = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "load": round(os.getloadavg()[0], 1),
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft", "trl")},
+    }
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(about | medians) + "\n")
 
 
 def peak_memory(process: psutil.Process, peak: list[float], done: threading.Event) -> None:
@@ -181,15 +262,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", choices=("speed", "play", "lessons", "threads", "binder", "classroom"))
+    parser.add_argument("--log", type=Path, default=LOG, help="the file that a line is added to")
     options = parser.parse_args()
     if options.only in ("binder", "classroom"):
         return {"binder": binder_limit, "classroom": classroom_load}[options.only].main([])
     if options.only == "threads":
         return threads_table.main(["--rounds", str(options.rounds)])
     start()
-    for name, measure in (("speed", speed), ("play", playing)):
-        if options.only in (None, name):
-            measure(options.rounds)
+    wanted = {name: measure for name, measure in (("speed", speed), ("play", playing)) if options.only in (None, name)}
+    if medians := {name: measure(options.rounds) for name, measure in wanted.items()}:
+        note(medians, options.log)
     if options.only in (None, "lessons"):
         lessons()
     return 0

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainerState
 from transformers.integrations import is_deepspeed_zero3_enabled
 
 from capability_guard.adapters import carries_trained_adapter
@@ -50,6 +50,8 @@ class RegressionMonitor(TrainerCallback):
     tokenizer: the model's. probes: questions of the original domain with their answers.
     train_texts, held_out_texts: the new task; original_texts: plain text of the original domain. Each may be left out,
     and its loss is then None.
+    early: more steps to measure at, since much is forgotten within the first few. kl: whether to measure it, where there are
+    held-out texts.
     live: how many probes the curve is drawn from, the same ones at every step; None means all. At step 0 and at the end
     all of them are asked besides, and ``before`` and ``after`` hold the outcome of each (None for a loss probe).
     max_drop: a drop budget in points (per cent of the probes; of those on the curve during training, of all at the end).
@@ -83,6 +85,8 @@ class RegressionMonitor(TrainerCallback):
         held_out_texts: Sequence[str] = (),
         original_texts: Sequence[str] = (),
         every: int = 10,
+        early: Sequence[int] = (),
+        kl: bool = True,
         live: int | None = None,
         max_drop: float | None = None,
         restore: bool = True,
@@ -113,7 +117,8 @@ class RegressionMonitor(TrainerCallback):
         for name, texts in self.texts.items():
             if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
                 raise ValueError(f"The texts for {name} are {str(texts)[:40]!r}; give a list of texts.")
-        self.every, self.max_drop, self.restore, self.on_checkpoint = every, max_drop, restore, on_checkpoint
+        self.every, self.early, self.kl = every, frozenset(early), kl
+        self.max_drop, self.restore, self.on_checkpoint = max_drop, restore, on_checkpoint
         self.baseline = baseline
         self.checkpoints: list[Checkpoint] = []
         self.before: list[bool | None] = []
@@ -123,7 +128,9 @@ class RegressionMonitor(TrainerCallback):
         self._trainer: Trainer | None = None
         self._whole: Checkpoint | None = None  # the last checkpoint at which all probes were asked
         self._kept = False  # whether this run's folder has the baseline's file
-        self._encoded: dict[str, Any] = {}  # the tokens of the texts by name, of all probes, and of those on the curve
+        self._encoded: dict[
+            str, Any
+        ] = {}  # the tokens of the texts by name, of the probes on the curve, and of the rest
         self._model: torch.nn.Module | None = None  # the one that the baseline is of
         self._best: tuple[float, int, Weights] | None = None  # held-out loss, step, weights
 
@@ -138,6 +145,17 @@ class RegressionMonitor(TrainerCallback):
         >>> monitor.log_to(trainer)
         """
         self._trainer = trainer
+
+    def is_due(self, state: TrainerState) -> bool:
+        """Whether the curve gets a point after this step.
+
+        >>> monitor = RegressionMonitor(tokenizer, [Probe("What is 2+2?", "4.", "arithmetic")], every=10, early=[2])
+        >>> [step for step in range(1, 31) if monitor.is_due(TrainerState(global_step=step, max_steps=30))]
+        [2, 10, 20]
+        """
+        # Not at the last step: ``on_train_end`` measures there, and asks all probes.
+        step = state.global_step
+        return (step % self.every == 0 or step in self.early) and step < state.max_steps
 
     # --- What the trainer calls, in every process ---------------------------------------------------------
     def on_train_begin(self, args, state, control, model=None, **kwargs):
@@ -154,8 +172,7 @@ class RegressionMonitor(TrainerCallback):
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
         """Measure, if it is time to, and stop the run if the budget is exceeded."""
-        # Not at the last step: ``on_train_end`` measures there, and asks all probes.
-        if state.global_step % self.every == 0 and state.global_step < state.max_steps:
+        if self.is_due(state):
             if state.is_world_process_zero:
                 self._measure(model, state, control)
             self._agree(control)
@@ -209,7 +226,9 @@ class RegressionMonitor(TrainerCallback):
         else:
             self.before = self.after = self.baseline.outcomes
             # The seconds were those of the run that measured it.
-            self._note(replace(self.baseline.checkpoint, seconds=0.0), model, state, control)
+            self._note(replace(self.baseline.checkpoint, seconds=0.0), state, control)
+            note_outcomes(state.log_history[-1], self.before, self._asked())
+            self._judge(self.checkpoints[-1], model, control, None)
 
     def _asked(self) -> str:
         """A fingerprint of all that a checkpoint is measured on."""
@@ -228,8 +247,8 @@ class RegressionMonitor(TrainerCallback):
             return
         longest = context_length(model)
         self._encoded = {name: encode(self.tokenizer, texts, longest) for name, texts in self.texts.items() if texts}
-        self._encoded["all"] = encode_probes(self.tokenizer, self.probes, longest, self.chat, self.max_new_tokens)
-        self._encoded["live"] = encode_probes(self.tokenizer, self.live, longest, self.chat, self.max_new_tokens)
+        for name, some in (("live", self.live), ("rest", [probe for probe in self.probes if probe not in chosen])):
+            self._encoded[name] = encode_probes(self.tokenizer, some, longest, self.chat, self.max_new_tokens)
 
     def _resume(self, args, state, model) -> None:
         self.baseline, self.checkpoints = resumed(state, args.output_dir, self._asked(), self._encoded)
@@ -240,42 +259,53 @@ class RegressionMonitor(TrainerCallback):
 
     # --- Measuring, in the first process ------------------------------------------------------------------
     def _measure(self, model, state, control, everything: bool = False) -> None:
+        """Add a point to the curve. everything: then ask the other probes too; whoever watches has seen the point by then."""
         began = time.perf_counter()
         with undisturbed(model):  # once around all of it: with hundreds of modules, each change of mode takes a while
-            scores = ask(model, self.tokenizer, self._encoded["all" if everything else "live"])
+            live = ask(model, self.tokenizer, self._encoded["live"])
             texts = {
-                name: score(model, self._encoded[name], keep=KL_POSITIONS if name == "held_out_loss" else 0)
+                name: score(model, self._encoded[name], keep=KL_POSITIONS if self.kl and name == "held_out_loss" else 0)
                 for name in self.texts
                 if name in self._encoded
             }
-        # The curve is of the same probes at each step, whether all were asked or only these.
-        rows = self._live_rows if everything else range(len(self.live))
-        right, losses = ([values[i] for i in rows] for values in (scores.correct, scores.loss))
-        judged = [outcome for outcome in right if outcome is not None]
+        judged = [outcome for outcome in live.correct if outcome is not None]
         now = texts["held_out_loss"].log_probabilities if "held_out_loss" in texts else None
         base = self.baseline.log_probabilities if self.baseline is not None else now
         checkpoint = Checkpoint(
             step=state.global_step,
             seconds=time.perf_counter() - self._began,
             accuracy=sum(judged) / len(judged) if judged else None,
-            retention=retention(self.live, right),
+            retention=retention(self.live, live.correct),
             kl=None if now is None or base is None else kl_divergence(base, now),
-            probe_loss=mean_losses(self.live, losses),
+            probe_loss=mean_losses(self.live, live.loss),
             **{name: texts[name].mean_loss if name in texts else None for name in self.texts},
         )
+        self.seconds_measuring += time.perf_counter() - began
+        self._note(checkpoint, state, control)
+        began, losses = time.perf_counter(), list(live.loss)
         if everything:
-            self.after = scores.correct
-            self.before = self.before or scores.correct  # the first time is the baseline
+            rest = ask(model, self.tokenizer, self._encoded["rest"])
+            losses += rest.loss
+            self._keep_all(live.correct, rest.correct)
             self._whole = checkpoint
         if self.baseline is None:
-            self.baseline = Baseline(checkpoint, scores.correct, now, self._asked(), self._encoded)
+            self.baseline = Baseline(checkpoint, self.after, now, self._asked(), self._encoded)
+            # In the log, because the trainer saves that in each checkpoint and gives it back to a resumed run.
+            note_outcomes(state.log_history[-1], self.before, self._asked())
         self.seconds_measuring += time.perf_counter() - began
         # One loss that is no number is enough: the weights are broken, whatever else still looks right.
-        measured = (*scores.loss, *(getattr(checkpoint, name) or 0.0 for name in LOSSES))
-        self._note(checkpoint, model, state, control, next((x for x in measured if not math.isfinite(x)), None))
+        measured = (*losses, *(getattr(checkpoint, name) or 0.0 for name in LOSSES))
+        self._judge(checkpoint, model, control, next((x for x in measured if not math.isfinite(x)), None))
 
-    def _note(self, checkpoint: Checkpoint, model, state, control, broken: float | None = None) -> None:
-        """Add a checkpoint to the curve and to the trainer's log, and act on what it says. broken: a loss that is no number."""
+    def _keep_all(self, live: list[bool | None], rest: list[bool | None]) -> None:
+        """The outcomes of all probes in their order; the first ones are those of the baseline."""
+        on_the_curve = set(self._live_rows)
+        found, others = iter(live), iter(rest)
+        self.after = [next(found if i in on_the_curve else others) for i in range(len(self.probes))]
+        self.before = self.before or self.after
+
+    def _note(self, checkpoint: Checkpoint, state, control) -> None:
+        """Add a checkpoint to the curve and to the trainer's log, and tell whoever watches."""
         self.checkpoints.append(checkpoint)
         figures = to_log(checkpoint)
         if self._trainer is None:
@@ -284,10 +314,6 @@ class RegressionMonitor(TrainerCallback):
             asked = control.should_log
             Trainer.log(self._trainer, figures)
             control.should_log = asked  # which that took for done
-        if len(self.checkpoints) == 1:
-            # In the log, because the trainer saves that in each checkpoint and gives it back to a resumed run.
-            note_outcomes(state.log_history[-1], self.before, self._asked())
-        self._judge(checkpoint, model, control, broken)
         if self.on_checkpoint is not None:
             self.on_checkpoint(checkpoint)
 
