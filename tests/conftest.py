@@ -1,5 +1,6 @@
 """What every test shares: no hub, the course on the path, and the models loaded once a process."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -82,10 +83,44 @@ def smollm2():
 @pytest.fixture(scope="session")
 def browser():
     """Headless Chromium."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
-    from utils.course.maintain.jupyter_pages import CHROMIUM
+    from utils.course.maintain.jupyter_pages import CHROMIUM, PATIENCE
 
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=[*quiet, "--disable-sync"])
+        yield playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*quiet, "--disable-sync"], timeout=1000 * PATIENCE
+        )
+
+
+@pytest.fixture(scope="session")
+def window(browser):
+    """One for all pages: what one of them has fetched, the next one need not fetch again."""
+    from utils.course.maintain.jupyter_pages import PATIENCE
+
+    context = browser.new_context()
+    context.set_default_timeout(1000 * PATIENCE)
+    return context
+
+
+@pytest.fixture
+def new_page(window, request, tmp_path):
+    """Opens pages, and closes them all at the end. A test that fails says what they show."""
+    failed = request.session.testsfailed
+
+    def open_page(width: int, height: int, scheme: str = "light"):
+        page = window.new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
+        return page
+
+    yield open_page
+    for number, page in enumerate(window.pages):
+        if request.session.testsfailed > failed:
+            with contextlib.suppress(Exception):  # it is the test's own failure that counts
+                page.screenshot(path=tmp_path / f"page-{number}.png", timeout=60_000)
+                words = page.inner_text("body", timeout=60_000)[-3000:]
+                print(f"{page.url} (seen in {tmp_path}/page-{number}.png) says:\n{words}")
+        page.close()

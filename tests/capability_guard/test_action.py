@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -182,6 +182,39 @@ def test_a_baseline_that_is_committed(run, repository):
     assert blocked.outputs == {"verdict": "regressed", "exit-code": "1"} and blocked.failed
     rows = {row["name"]: row["critical"] for row in json.loads((report / "gate.json").read_text())["comparisons"]}
     assert rows == {"capitals": True, "arithmetic": False}
+
+
+@bash
+def test_options_that_say_how_to_ask_reach_the_measuring_and_are_held_against_the_baseline(run, repository):
+    """Beside a committed baseline the two commands are separate, and each knows only its own options."""
+    command = [
+        str(Path(sys.executable).parent / "capability-guard"),
+        "measure",
+        "--model",
+        PRACTICE,
+        "--probes",
+        "said.jsonl",
+    ]
+    probes = load_probes(repository / "probes.jsonl")[:60]
+    save_probes([replace(p, measure="contains") for p in probes], repository / "said.jsonl")
+    subprocess.run(
+        [*command, "--max-new-tokens", "8", "--out", "said.json"],
+        cwd=repository,
+        check=True,
+        capture_output=True,
+        timeout=600,
+    )
+    given = {"adapter": "careful", "max_drop": "20", "baseline": "said.json", "probes": "said.jsonl"}
+    done = run(**given, arguments="--max-new-tokens 8 --repeat-check --alpha 0.04")
+    kept = Measurement.load(repository / "capability-report" / "candidate.json")
+    assert (
+        done.outputs["exit-code"] != "2"
+        and kept.asked["decoding"] == "greedy, up to 8 tokens"
+        and kept.noise is not None
+    )
+    assert json.loads((repository / "capability-report" / "gate.json").read_text())["rules"]["alpha"] == 0.04
+    other = run(**given, arguments="--max-new-tokens=9")
+    assert other.outputs["exit-code"] == "2" and "measure both alike" in other.summary
 
 
 @bash

@@ -9,7 +9,7 @@ from families import PROBES, TEMPLATES, tiny
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import LlamaForCausalLM
 
-from capability_guard.adapters import carries_trained_adapter
+from capability_guard.adapters import carries_trained_adapter, same_model
 from capability_guard.asking import score_probes
 from capability_guard.chat import Chat
 from capability_guard.cli import main
@@ -118,6 +118,59 @@ def test_an_adapter_is_not_put_on_twice(base, tmp_path):
     assert (
         score_probes(model, tokenizer, PROBES, chat=True).correct
         == score_probes(alone, tokenizer, PROBES, chat=True).correct
+    )
+
+
+@pytest.mark.parametrize(("one", "other", "same"), [
+    ("meta-llama/Llama-3.2-1B", "/models/Llama-3.2-1B", True), ("meta-llama/Llama-3.2-1B", "C:\\\\models\\\\llama-3.2-1b", True),
+    ("meta-llama/Llama-3.2-1B", "/cache/models--meta-llama--Llama-3.2-1B/snapshots/0123456789abcdef0123456789abcdef01234567", True),
+    ("meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.2-3B", False), ("me/base", "you/base", False), ("me/base", "me/base", True),
+    ("/a/final", "/b/final", False), ("/a/run-a/final", "/elsewhere/run-a/final", True),
+    ("out/checkpoint-500", "other/checkpoint-500", False),
+    ("/x/merged_model", "/y/merged_model", False), ("final_merged_checkpoint", "runs/final_merged_checkpoint", False),
+    ("runs/1/model", "runs/2/model", False), ("", "", False),
+])  # fmt: skip
+def test_two_names_of_one_model(one, other, same):
+    assert same_model(one, other) is same is same_model(other, one)
+
+
+def test_another_folder_that_is_called_final_as_well_is_asked_about(base, tmp_path):
+    """Of the same shape, so that nothing else would tell."""
+    adapter_of(base, tmp_path / "a", TEMPLATES["line end"], False)
+    ours, theirs = (shutil.copytree(base, tmp_path / name / "final") for name in ("ours", "theirs"))
+    config = (tmp_path / "a" / "adapter_config.json").read_text().replace(str(base), str(ours))
+    (tmp_path / "a" / "adapter_config.json").write_text(config)
+    with pytest.raises(
+        MeasurementError, match="was trained on '.*ours/final' and the model is '.*theirs/final'.*--same-base"
+    ):
+        load_model(theirs, tmp_path / "a")
+    load_model(theirs, tmp_path / "a", same_base=True)
+    load_model(ours, tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "settings", ["[]", '{"max_new_tokens": -3}', '{"eos_token_id": ["x", 0, null], "pad_token_id": "x"}', "{"]
+)
+def test_settings_of_generation_that_are_odd_or_ruined_keep_no_model_from_being_measured(base, tmp_path, settings):
+    before = score_probes(*load_model(base), PROBES, chat=True).correct
+    folder = shutil.copytree(base, tmp_path / "base")
+    (folder / "generation_config.json").write_text(settings)
+    model, tokenizer = load_model(folder)
+    assert score_probes(model, tokenizer, PROBES, chat=True).correct == before
+    assert (
+        main(
+            [
+                "measure",
+                "--model",
+                str(folder),
+                "--probes",
+                str(base / "probes.jsonl"),
+                "--out",
+                str(tmp_path / "r.json"),
+                "--chat",
+            ]
+        )
+        == 0
     )
 
 

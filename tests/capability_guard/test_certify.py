@@ -158,3 +158,21 @@ def test_what_may_go_unseen_in_one_capability_is_as_simulated(probes):
         new = Measurement("new", (*others, *measured("m", one=(probes - lost, lost)).rows))
         passed += judge(base, new).word == PASSED
     assert passed / 60 >= 0.8 - 0.16
+
+
+def test_a_baseline_that_knows_little_and_a_candidate_that_knows_much_is_no_open_question():
+    better = judge(measured("base", bias=(10, 190)), measured("new", bias=(100, 100)))
+    assert better.word == PASSED and better.comparisons[0].why == "It got better."
+    assert judge(measured("base", bias=(10, 190)), measured("new", bias=(11, 189))).word == UNSURE
+
+
+def test_means_of_tasks_that_got_better_or_that_nobody_knows_make_no_other_good():
+    def means(name, *values):
+        return Measurement(
+            name, (), means=tuple(Mean(task, value, 0.03) for task, value in zip("xyz", values, strict=False))
+        )
+
+    assert judge(means("a", 0.8, 0.5), means("b", 0.75, 0.55)).word == UNSURE, "the mean of the two stayed"
+    assert judge(means("a", 0.8, 0.03, 0.03), means("b", 0.76, 0.03, 0.03)).word == UNSURE, (
+        "and two of three cannot fall"
+    )

@@ -42,9 +42,8 @@ def page_file(tmp_path_factory):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 360])
-def test_the_page(browser, page_file, scheme, width):
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    page, asked, told = context.new_page(), [], []
+def test_the_page(new_page, page_file, scheme, width):
+    page, asked, told = new_page(width, 800, scheme), [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: told.append(message.text))
     page.on("dialog", lambda dialog: told.append(dialog.message) or dialog.dismiss())
@@ -61,4 +60,3 @@ def test_the_page(browser, page_file, scheme, width):
     assert (red + green + blue > 600) == (scheme == "light")
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)", "paper is white"
-    context.close()

@@ -1,5 +1,7 @@
 """What "contains" finds: a table of answers as a reader would mark them, in nine scripts."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,6 +61,43 @@ def test_a_number_is_found_in_every_way_of_writing_it(number, frame):
     for written in (str(number), f"{number:,}", f"{number}.0", f"{number:,}.00"):
         assert says(str(number), frame.format(written)), written
     assert not says(str(number), frame.format(f"{number}7")) and not says(str(number), frame.format(f"{number}.5"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("0123456789.,:/-+^ ex%k$'", max_size=700), st.integers(0, 99))
+def test_any_heap_of_numbers_is_judged(said, answer):
+    assert says(str(answer), said) in (True, False)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["1" + ",111" * 80, "111." * 80, "9" * 9000, "1/" + "9" * 9000, "1e" + "9" * 9000, "5 \u00d7 10^" + "9" * 50],
+)
+def test_a_number_without_an_end_is_no_crash(said):
+    assert not says("7", said) and says(said.rstrip("."), f"It is {said.rstrip('.')}, I think") in (True, False)
+
+
+LONG = {
+    "numbers": ("7", "1 1/2 25km 5^2 "), "lists": ("7", "2,3, 1,11,"), "words": ("aa", "aaa "), "part of a word": ("a" * 500, "a"),
+    "half of it": (None, "ab "), "half of one word": (None, "a"), "signs": ("7", "$ - "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_a_text_four_times_as_long_takes_about_four_times_as_long(kind):
+    answer, part = LONG[kind]
+
+    def seconds(size: int) -> float:
+        said = part * (size // len(part)) + "b"
+        taken = []
+        for _ in range(3):  # the fastest of three, since others use this machine as well
+            plain.cache_clear()
+            began = time.perf_counter()
+            says(answer or said[: len(said) // 2], said)
+            taken.append(time.perf_counter() - began)
+        return min(taken)
+
+    assert seconds(80_000) < 9 * seconds(20_000)
 
 
 @settings(max_examples=200, deadline=None)

@@ -132,6 +132,21 @@ def test_a_monitor_is_for_one_model_and_a_baseline_for_one_set(practice, data, t
         trainer_of(practice, data, tmp_path, [other], max_steps=2).train()
 
 
+@pytest.mark.parametrize("other", ["tokenizer", "max_new_tokens"])
+def test_a_baseline_that_was_read_otherwise_is_refused(practice, data, tmp_path, other):
+    first = monitor_of(practice)
+    trainer_of(practice, data, tmp_path, [first], max_steps=1).train()
+    assert trainer_of(practice, data, tmp_path, [monitor_of(practice, baseline=first.baseline)], max_steps=1).train()
+    model, tokenizer = practice
+    if other == "tokenizer":
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.add_tokens(["Paris"])  # the tokens that the baseline was made with would be asked of this model, too
+    more = {"max_new_tokens": 64} if other == "max_new_tokens" else {}
+    again = monitor_of((model, tokenizer), baseline=first.baseline, **more)
+    with pytest.raises(ValueError, match="or with another tokenizer or max_new_tokens"):
+        trainer_of(practice, data, tmp_path, [again], max_steps=1).train()
+
+
 @pytest.mark.parametrize(
     ("settings", "fault"),
     [

@@ -18,12 +18,14 @@ from transformers import TrainerCallback
 
 from capability_guard.probes import load_probes
 from utils.playground import live
+from utils.playground import words as live_words
 from utils.playground.background import Background, Foreground
 from utils.playground.controls import CONTROLS, NO_GUESS
 from utils.playground.moves import Playground, playground
 from utils.training import presets
 from utils.training.config import FineTuneConfig
 from utils.training.data import GENERAL
+from utils.training.fader import STRENGTHS
 from utils.training.finetuning import finetune
 from utils.training.results import RunResult
 
@@ -59,19 +61,19 @@ def test_letting_go_of_a_slider_trains_and_draws(play):
     play.wait()
     run = shown(play)
     assert run.state == "finished" and run.config == play.session.config == FineTuneConfig(learning_rate=5e-3, **SHORT)
-    assert [c.step for c in run.checkpoints] == [0, 5, 10]
+    assert [c.step for c in run.checkpoints] == [0, 2, 5, 10], "the first trained point comes early"
     assert play.picture.value != before and "lr 0.005, r=8 (scale 2)" in play.picture.value, (
         "caption as alternative text"
     )
     assert re.search(r"lost \d+ of 339 probes", said(play.verdict))
     assert play.status.value.startswith('<div role="status"') and "Finished in" in said(play.status)
-    assert set(run.answers) == {0, 5, 10} and all(len(said) == 3 for said in run.answers.values())
+    assert set(run.answers) == {0, 2, 5, 10} and all(len(said) == 3 for said in run.answers.values())
 
 
 def test_the_run_is_the_one_that_finetune_makes(play):
     play.learning_rate.value = 5e-3
     play.wait()
-    again = finetune(shown(play).config, questions=())
+    again = finetune(shown(play).config, questions=(), early=live.EARLY)
     assert [c.accuracy for c in again.checkpoints] == [c.accuracy for c in shown(play).checkpoints]
     assert [c.held_out_loss for c in again.checkpoints] == [c.held_out_loss for c in shown(play).checkpoints]
     assert again.after == shown(play).result.after
@@ -224,6 +226,73 @@ def test_pins_table_export_and_a_string_for_the_neighbour(play, tmp_path, monkey
     assert play.table.value == ""
 
 
+def test_the_fader_turns_a_finished_run_down_and_trains_nothing(play, monkeypatch):
+    assert play.strength.disabled, "there is nothing to turn down yet"
+    play.learning_rate.value = 2e-2
+    play.wait()
+    trained, before = shown(play), play.picture.value
+    assert not play.strength.disabled and trained.result.forgotten > 20
+    monkeypatch.setattr(play.session, "began", lambda run: pytest.fail("moving the fader trains nothing"))
+    play.strength.value = 0.5
+    play.wait()
+    faded = play.session.view().faded
+    assert shown(play).result is trained.result and faded.whole and faded.strength == 0.5
+    assert faded.forgotten < trained.result.forgotten / 2 and 0 < faded.learned <= trained.result.learned
+    assert "At strength 0.50, learned" in said(play.verdict) and "at strength 0.50" in play.answers.value
+    assert play.picture.value != before and "strength=0.5" in play.text.value
+    by_hand = finetune(trained.config.with_(strength=0.5), questions=())
+    assert list(faded.after) == by_hand.after and faded.learned == pytest.approx(by_hand.learned, abs=1e-6)
+    play.strength.value = 0
+    play.wait()
+    assert play.session.view().faded.forgotten == 0 and play.session.view().faded.learned == pytest.approx(0, abs=1e-6)
+    assert [row[2] for row in live_words.answers(play.session.view(), 10)] == [
+        "4.",
+        "Paris.",
+        "Heat it until it bubbles.",
+    ]
+    play.pin.click()
+    play.wait()
+    assert "strength=0.0" in play.table.value
+    play.undo.click()
+    play.wait()
+    assert play.session.config.strength == 1 and "At strength" not in said(play.verdict), "a drag is one step to undo"
+
+
+def test_the_fade_path_is_drawn_meanwhile_and_dropped_by_a_new_run(play):
+    play.learning_rate.value = 2e-2
+    play.wait()
+    until(lambda: len(live_words.fade_path(shown(play))) > 2, 120)
+    assert "Turned down after the training, by strength: " in said(
+        play.described.__class__(live_words.in_words(play.session.view()))
+    )
+    first = shown(play)
+    play.rank.value = 1
+    play.wait()
+    play._fading.wait(play, 120)
+    known = len(first.faded)
+    assert first.config != shown(play).config and known < len(STRENGTHS)
+    play.undo.click()  # back to the first run, from memory: its fader goes on
+    play.wait()
+    play.strength.value = 0.15
+    play.wait()
+    assert play.session.view().faded.strength == 0.15 and shown(play).config == first.config
+
+
+def test_a_locked_fader_and_a_pasted_strength():
+    locked = playground(run=False, lock=("strength",), **SHORT)
+    locked.run.click()
+    locked.wait()
+    assert locked.strength.disabled
+    locked.strength.value = 0.4
+    locked.wait()
+    assert locked.session.config.strength == locked.strength.value == 1 and "strength is locked" in said(locked.status)
+    pasted = playground(run=False)
+    pasted.text.value = "learning_rate=0.02;steps=10;batch_size=4;evaluate_every=5;strength=0.3"
+    pasted.wait()
+    assert pasted.strength.value == 0.3 and pasted.session.view().faded.strength == 0.3
+    assert shown(pasted).config.strength == 1, "it was trained, and then turned down"
+
+
 def test_seed_band(play):
     play.band.click()
     play.wait()
@@ -235,7 +304,7 @@ def test_seed_band(play):
 def test_scrubbing_shows_the_answers_of_a_checkpoint(play):
     play.learning_rate.value = 2e-2
     play.wait()
-    assert play.checkpoint.max == 2 and play.checkpoint.value == 2 and "at step 10" in play.answers.value
+    assert play.checkpoint.max == 3 and play.checkpoint.value == 3 and "at step 10" in play.answers.value
     last = play.answers.value
     play.checkpoint.value = 0
     play.wait()
@@ -281,7 +350,9 @@ def broken(message):
      (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"), "Out of memory: choose")],
 )  # fmt: skip
 def test_an_error_in_the_thread_is_shown_where_the_learner_looks(play, monkeypatch, error, says):
-    monkeypatch.setattr("utils.playground.moves.train", lambda session, runs: live.train(session, runs, broken(error)))
+    monkeypatch.setattr(
+        "utils.playground.moves.train", lambda session, runs, **how: live.train(session, runs, broken(error), **how)
+    )
     play.run.click()
     with pytest.raises(RuntimeError):
         play.wait()
@@ -303,7 +374,9 @@ def test_a_diverging_run_says_so_and_the_next_one_is_clean(play, monkeypatch):
     def poisoned(config, callbacks=(), **kwargs):
         return finetune(config, callbacks=[*callbacks, Poison()], **kwargs)
 
-    monkeypatch.setattr("utils.playground.moves.train", lambda session, runs: live.train(session, runs, poisoned))
+    monkeypatch.setattr(
+        "utils.playground.moves.train", lambda session, runs, **how: live.train(session, runs, poisoned, **how)
+    )
     play.run.click()
     play.wait()
     assert "The run diverged: the loss was nan at step 5" in said(play.verdict) and shown(play).result.diverged

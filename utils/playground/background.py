@@ -1,4 +1,4 @@
-"""Two threads for the whole process, one that trains and one that draws, so that a notebook stays free meanwhile.
+"""Threads for the whole process, one that trains, one that fades and one that draws, so that a notebook stays free meanwhile.
 
 Each playground has at most one waiting job with each: a newer job takes the place of an older one that has not
 started. That makes quick moves one run, and a picture that came too late no picture at all.
@@ -49,10 +49,15 @@ class Background:
             done = self._changed.wait_for(
                 lambda: owner not in self._waiting and self._running is not owner, timeout=timeout
             )
+        self.check(owner)
+        return done
+
+    def check(self, owner: Hashable) -> None:
+        """Raise the error in which the owner's last job ended, if it did."""
+        with self._changed:
             error = self._errors.pop(owner, None)
         if error is not None:
             raise error
-        return done
 
     def _loop(self) -> None:
         while True:
@@ -99,6 +104,10 @@ class Foreground:
         """Nothing to wait for."""
         return True
 
+    def check(self, owner: Hashable) -> None:
+        """An error was raised where the job was asked for."""
+
 
 TRAINING = Background("playground-training")
+FADING = Background("playground-fading")
 DRAWING = Background("playground-drawing")

@@ -25,7 +25,7 @@ STEPS = (10, 20, 40, 80, 160)
 EXAMPLES = (("3", 3), ("6", 6), ("12", 12), ("24", 24), ("48", 48), ("all", 0))
 NO_GUESS = -1  # a selection cannot be None
 GUESSES = (("no guess", NO_GUESS), *((f"{points} %", points) for points in range(0, 101, 5)))
-CONTROLS = ("learning_rate", "rank", "scaling", "method", "steps", "replay", "examples", "seed", "model")
+CONTROLS = ("learning_rate", "rank", "strength", "scaling", "method", "steps", "replay", "examples", "seed", "model")
 STYLE = """<style>
 .course-figure, .course-words {overflow-x: auto}
 .course-figure img {width: 100%; height: auto; min-width: 680px; max-width: 990px; display: block}
@@ -52,6 +52,10 @@ class Controls:
             continuous_update=False, layout=wide, style=label)  # fmt: skip
         self.rank = widgets.SelectionSlider(description="LoRA rank", options=RANKS, continuous_update=False,
                                             layout=wide, style=label)  # fmt: skip
+        self.strength = widgets.FloatSlider(
+            description="adapter strength", min=0, max=1, step=0.05, value=1, readout_format=".2f", continuous_update=True,
+            layout=wide, style=label)  # fmt: skip
+        self.turned = _words()
         self.scale = _words()
         self.scaling = widgets.Dropdown(description="scaling", options=SCALINGS, style=label)
         self.method = widgets.Dropdown(description="train", options=[("a LoRA adapter", METHODS[0]), ("every weight", METHODS[1])],
@@ -100,7 +104,7 @@ class Controls:
         self.box = widgets.VBox([
             widgets.HTML(STYLE),
             row([self.preset, self.run, self.stop, self.undo, self.reset, self.band]), self.claim,
-            self.learning_rate, row([self.rank, self.scale]),
+            self.learning_rate, row([self.rank, self.scale]), row([self.strength, self.turned]),
             _folded("More settings", more),
             row([self.guess, self.score]),
             self.note, self.status, self.picture, self.verdict,

@@ -30,6 +30,7 @@ FAINT = "#9a9a9a"
 CACHED = "#8c8c8c"
 ENDED = "#a34700"
 LOSS, TRAIN = COLOURS[0], COLOURS[5]
+TURNED = "#00694d"  # what the fader shows
 
 
 class LiveFigure:
@@ -173,6 +174,7 @@ class LiveFigure:
         artists.append(_on(self.loss, Line2D(*_series(run, "train_loss"), **train)))
         artists.append(_on(self.kept, Line2D(*_series(run, "accuracy"), color=INK, lw=2.6, marker="o", ms=4.5)))
         artists.append(_on(self.plane, self._path(run)))
+        artists += self._faded(view)
         if run.result is not None and not run.result.diverged:
             artists += self._end(run)
         return artists
@@ -189,6 +191,34 @@ class LiveFigure:
         points = [(100 * (1 - c.held_out_loss / first.held_out_loss), 100 * (c.accuracy - first.accuracy))
                   for c in run.checkpoints if math.isfinite(c.held_out_loss)]  # fmt: skip
         return Line2D(*zip(*points, strict=True), color=COLOURS[1], lw=1.6, marker="o", ms=3, alpha=0.9)
+
+    def _faded(self, view: View) -> list[Artist]:
+        """The path of a finished run that is turned down, and where on it the fader stands."""
+        run, now, artists = view.shown, view.faded, []
+        if path := live_words.fade_path(run):
+            points = [(learned, -lost) for _, learned, lost in path]
+            look = dict(color=TURNED, lw=2.2, marker="s", ms=3.5, mfc="white", mew=1, alpha=0.95)
+            artists.append(_on(self.plane, Line2D(*zip(*points, strict=True), **look)))
+            x, y = max(
+                points, key=lambda point: point[0] + 2 * point[1]
+            )  # where the path bends, so that its words are clear
+            words = self.plane.annotate("turned down\nafter training", (x, y), xytext=(-8, -26), textcoords="offset points",
+                                        ha="right", va="top", fontsize=8.5, color=TURNED, animated=True,
+                                        bbox=dict(facecolor="white", edgecolor="none", alpha=0.85, pad=1))  # fmt: skip
+            artists.append(words)
+        if now is None:
+            return artists
+        spot = dict(marker="s", ms=9, mfc=TURNED, mec="white", mew=1.2, ls="none", clip_on=False, zorder=6)
+        step = run.checkpoints[-1].step
+        for axes, then, value in ((self.loss, run.checkpoints[-1].held_out_loss, now.held_out_loss),
+                                  (self.kept, run.checkpoints[-1].accuracy, now.accuracy)):  # fmt: skip
+            artists.append(_on(axes, Line2D([step, step], [then, value], color=TURNED, lw=1.8, ls=(0, (2, 1)))))
+            artists.append(_on(axes, Line2D([step], [value], **spot)))
+        if now.whole:
+            artists.append(_on(self.plane, Line2D([100 * now.learned], [-now.forgotten], **spot)))
+            words = f"■ at strength {now.strength:.2f}: {now.kept:.0f} % right"
+            artists.append(self._text(0.632, 0.19, words, size=10, color=TURNED, weight="bold"))
+        return artists
 
     def _guess(self, run: Run) -> list[Artist]:
         y = run.guess / 100

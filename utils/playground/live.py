@@ -15,6 +15,7 @@ from utils.playground.session import Session
 from utils.training.answers import answer
 from utils.training.config import FineTuneConfig
 from utils.training.data import QUESTIONS
+from utils.training.fader import STRENGTHS, Fader
 from utils.training.finetuning import Cancelled, base_model, default_probes, finetune
 from utils.training.machine import estimate
 from utils.training.results import RunResult
@@ -50,11 +51,16 @@ class _Steps(Snapshots):
 
 
 def train(
-    session: Session, runs: Sequence[Run], train_one: Callable[..., RunResult] = finetune, beside: bool | None = None
+    session: Session,
+    runs: Sequence[Run],
+    train_one: Callable[..., RunResult] = finetune,
+    beside: bool | None = None,
+    ended: Callable[[Run], None] = lambda run: None,
 ) -> None:
     """Train ``runs`` one after the other, then ask the model of the first one the questions, checkpoint by checkpoint.
 
-    beside: as in ``finetune``; False where only the thread that trains can show anything.
+    beside: as in ``finetune``; False where only the thread that trains can show anything. ended: called with the run on show
+    once it has a result.
     An error ends its own run only, and is told to the session in one line.
     """
     to_ask = None
@@ -86,8 +92,9 @@ def train(
         if result.stopped and not result.diverged:  # the interrupt button
             session.cut(run)
             return
-        session.ended(run, result)
+        session.ended(run, result, trained_weights(model) if model is not None else None)
         if run is runs[0] and model is not None:
+            ended(run)
             to_ask = (run, model, steps.weights)
     if to_ask is not None:
         _ask(session, *to_ask)
@@ -107,6 +114,36 @@ def _ask(session: Session, run: Run, model: torch.nn.Module, weights: dict[int, 
         return  # the learner went on to another run
     finally:
         session.asked(run)
+
+
+PATH = (0.6, 0.8, 0.4, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1, *STRENGTHS[-2:0:-1], 0.0)  # a rough path first, then all of it
+
+
+def fade_run(session: Session, run: Run, path: bool) -> None:
+    """Turn a finished run down to what the slider says, as often as it moves. path: and to every other strength meanwhile.
+
+    Ends when nothing is left to measure, or when a new run starts.
+    """
+    turn, fader = session.fading, None
+    todo, begun = list(dict.fromkeys(PATH)) if path else [], {}
+    while session.fading == turn:
+        wanted = session.wanted()
+        todo = [strength for strength in todo if not ((known := run.at(strength)) and known.whole)]
+        if wanted is not None and wanted[0] is run:
+            strength = wanted[1]
+        elif todo:
+            strength = todo[0]
+        else:
+            return
+        weights = run.weights
+        if weights is None:
+            return
+        fader = fader or Fader(run.config, weights)
+        piece = next(begun.setdefault(strength, fader.measure(strength)), None)
+        if piece is None:
+            del begun[strength]
+        elif session.fading == turn:
+            session.faded(run, piece)
 
 
 @lru_cache(maxsize=1)

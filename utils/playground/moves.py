@@ -5,25 +5,28 @@ The widgets are in ``controls``, what they show in ``views``; what a playground 
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 
 from IPython.display import display
 
-from utils.playground.background import TRAINING, Foreground
+from utils.playground.background import FADING, TRAINING, Foreground
 from utils.playground.controls import (
     CONTROLS,
     NO_GUESS,
     paragraph,
 )
-from utils.playground.live import in_one_line, time_needed, train
-from utils.playground.runs import export
+from utils.playground.live import fade_run, in_one_line, time_needed, train
+from utils.playground.runs import Run, export
 from utils.playground.session import Session
 from utils.playground.views import Shown
 from utils.training import presets
 from utils.training.config import FineTuneConfig
+from utils.training.models import SHIPPED
 
 DELAY = 0.1  # seconds that a run waits for the next move: a held arrow key is one run
 IN_FRONT = (
@@ -36,7 +39,7 @@ class Playground(Shown):
     """One playground. Its widgets are attributes, so that code can move them: ``play.rank.value = 1``."""
 
     def __init__(self, session: Session, hide: Sequence[str], claim: str, foreground: bool) -> None:
-        self._training = Foreground() if foreground else TRAINING
+        self._training, self._fading = (Foreground(), Foreground()) if foreground else (TRAINING, FADING)
         super().__init__(session, hide, claim, foreground, IN_FRONT if foreground else "")
         self._wire()
         self._sync()
@@ -66,7 +69,7 @@ class Playground(Shown):
         if self._quiet or value == now:
             return
         if self._tried(partial(self.session.set, **{name: value})):
-            self._start()
+            self._fade() if name == "strength" else self._start()
 
     def _preset_chosen(self, change) -> None:
         """Move the controls, show what to predict, and wait for Run: a prediction comes before its result."""
@@ -109,8 +112,9 @@ class Playground(Shown):
         self._training.drop(self)
 
     def _undo(self) -> None:
+        before = self.session.config
         if self.session.undo():
-            self._start()
+            self._fade() if self.session.config.as_trained == before.as_trained else self._start()
         else:
             self.session.say("There is nothing to undo.")
 
@@ -135,11 +139,24 @@ class Playground(Shown):
 
     def _train(self, runs: list, delay: float = 0.0) -> None:
         if runs:
-            self._training.put(
-                self, partial(train, self.session, runs, beside=False if self.foreground else None), delay
-            )
+            self._fading.drop(self)
+            beside = False if self.foreground else None
+            self._training.put(self, partial(train, self.session, runs, beside=beside, ended=self._ended), delay)
         else:
             self._training.drop(self)
+            self._fade()
+
+    def _ended(self, run: Run) -> None:
+        """Draw the fade path of a run that has just ended: of a real model only what the slider asks for."""
+        if not self.foreground and run.config.model in SHIPPED and not run.result.diverged:
+            self._fading.put(self, partial(fade_run, self.session, run, path=True))
+        else:
+            self._fade()
+
+    def _fade(self) -> None:
+        """Measure the run on show at the strength that the slider says, unless that is known or on its way."""
+        if (wanted := self.session.wanted()) is not None:
+            self._fading.put(self, partial(fade_run, self.session, wanted[0], path=False))
 
     def _estimate(self) -> None:
         config = self.session.config
@@ -158,7 +175,13 @@ class Playground(Shown):
 
     def wait(self, timeout: float | None = 600) -> Playground:
         """Wait until nothing runs. Raises TimeoutError, or RuntimeError with what a failed run said."""
-        if not (self._training.wait(self, timeout) and self._drawing.wait(self, timeout)):
+        until = time.monotonic() + (timeout or math.inf)
+        done = self._training.wait(self, timeout)
+        while done and self.session.wanted() is not None:  # of the path, nobody waits for the rest
+            self._fading.check(self)
+            time.sleep(0.01)
+            done = time.monotonic() < until
+        if not (done and self._drawing.wait(self, timeout)):
             raise TimeoutError(f"The run took longer than {timeout} s; press Stop, or wait longer.")
         shown = self.session.view().shown
         if shown is not None and shown.state == "failed":

@@ -14,7 +14,9 @@ import pandas as pd
 from capability_guard.curve import Checkpoint
 from capability_guard.files import write_whole
 from capability_guard.verdict import Verdict
+from capability_guard.weights import Weights
 from utils.training.config import FineTuneConfig
+from utils.training.fader import Faded
 from utils.training.results import RunResult
 
 CURVES = ("step", "train_loss", "held_out_loss", "original_loss", "kl", "accuracy", "retention")
@@ -26,6 +28,7 @@ class Run:
 
     state: "waiting", "running", "finished", "stopped" (by a newer change, or by Stop) or "failed" (see ``trouble``).
     step: how many steps are done. answers: what the model said to each question, by step of the checkpoint.
+    faded: what is known of it at other strengths than 1, by strength. weights: what it trained, to be turned down.
     guess: where the learner expects retention to end, in per cent. began: when, on the clock of ``time.monotonic``.
     """
 
@@ -35,16 +38,23 @@ class Run:
     step: int = 0
     checkpoints: list[Checkpoint] = field(default_factory=list)
     answers: dict[int, list[str]] = field(default_factory=dict)
+    faded: dict[float, Faded] = field(default_factory=dict)
+    weights: Weights | None = None
     result: RunResult | None = None
     verdict: Verdict | None = None
     trouble: str = ""
     pin: str = ""
+    pin_strength: float = 1.0
     began: float = 0.0
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def copy(self) -> Run:
         """A twin that no thread adds to."""
-        return replace(self, checkpoints=list(self.checkpoints), answers=dict(self.answers))
+        return replace(self, checkpoints=list(self.checkpoints), answers=dict(self.answers), faded=dict(self.faded))
+
+    def at(self, strength: float) -> Faded | None:
+        """What is known of the run at a strength below 1."""
+        return self.faded.get(round(strength, 4)) if strength < 1 else None
 
     @property
     def kept(self) -> float:
@@ -53,13 +63,15 @@ class Run:
 
     def row(self) -> dict[str, object]:
         """One row of the table of pinned runs."""
-        scale = self.config.scale
+        scale, faded = self.config.scale, self.at(self.pin_strength)
+        whole = faded is not None and faded.whole
+        learned, forgotten = (faded.learned, faded.forgotten) if whole else (self.result.learned, self.result.forgotten)
         return {
             "pin": self.pin,
-            "settings": str(self.config),
+            "settings": str(self.config.with_(strength=self.pin_strength if whole else 1.0)),
             "LoRA scale": "none" if scale is None else f"{scale:g}",
-            "learned (% of loss)": round(100 * self.result.learned, 1),
-            "forgotten (points)": round(self.result.forgotten, 1),
+            "learned (% of loss)": round(100 * learned, 1),
+            "forgotten (points)": round(forgotten, 1),
             "seconds": round(self.result.seconds, 1),
         }
 
@@ -86,6 +98,11 @@ class View:
     pending_guess: float | None
     score: tuple[tuple[float, float], ...]
     notice: str
+
+    @property
+    def faded(self) -> Faded | None:
+        """The run on show at the strength that the controls say, as far as it is known; None at full strength."""
+        return None if self.shown is None or self.shown.result is None else self.shown.at(self.config.strength)
 
 
 def export(runs: Sequence[Run], folder: str | Path = ".") -> tuple[Path, Path]:

@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 
 from capability_guard.curve import Checkpoint
 from capability_guard.verdict import compare
+from capability_guard.weights import Weights
 from utils.playground.runs import Run, View
 from utils.training.config import FineTuneConfig
+from utils.training.fader import STRENGTHS, Faded
 from utils.training.presets import preset
 from utils.training.results import RunResult
 
@@ -49,6 +51,7 @@ class Session:
         self._pending_guess: float | None = None
         self._score: list[tuple[float, float]] = []
         self._notice = ""
+        self._fading = 0  # another number once what is being faded is of no use any more
 
     # --- What the learner does ------------------------------------------------------------------------------
     def set(self, **changes) -> None:
@@ -78,8 +81,14 @@ class Session:
             self._notice = ""
             if config == self.config and recall:
                 return
-            self._undo = [*self._undo, self.config][-UNDO_STEPS:]
-            self.config = config
+            before, self.config = self.config, config
+            fading = config.as_trained == before.as_trained
+            # A drag of the fader is one step to come back from, however many places it passed.
+            if not (fading and self._undo and self._undo[-1].as_trained == config.as_trained):
+                self._undo = [*self._undo, before][-UNDO_STEPS:]
+            if fading:  # nothing to train: whatever runs, runs on
+                self.notify()
+                return
             self._cancel()
             self._show(self._finished(config) if recall else None, remembered=True)
         self.notify()
@@ -123,7 +132,7 @@ class Session:
         with self._lock:
             self._cancel()
             known = self._finished(self.config)
-            runs = [] if known is not None and not again else [Run(self.config, guess=self._pending_guess)]
+            runs = [] if known is not None and not again else [Run(self.config.as_trained, guess=self._pending_guess)]
             self._active = list(runs)
             self._show(runs[0] if runs else known, remembered=not runs)
         self.notify()
@@ -133,7 +142,7 @@ class Session:
         """The same settings with five seeds, those that were run already left out."""
         with self._lock:
             self._cancel()
-            configs = [self.config.with_(seed=self.config.seed + i) for i in range(BAND_SEEDS)]
+            configs = [self.config.as_trained.with_(seed=self.config.seed + i) for i in range(BAND_SEEDS)]
             self._active = [Run(config) for config in configs if self._finished(config) is None]
             known, runs = self._finished(self.config), list(self._active)
             self._show(known or runs[0], remembered=known is not None)
@@ -160,6 +169,7 @@ class Session:
             if not run.pin and len(taken) >= MOST_PINS:
                 raise ValueError(f"{MOST_PINS} runs are pinned; unpin one first.")
             run.pin = run.pin or next(letter for letter in string.ascii_uppercase if letter not in taken)
+            run.pin_strength = self.config.strength
         self.notify()
         return run.pin
 
@@ -206,14 +216,14 @@ class Session:
             run.step = checkpoint.step
         self.notify()
 
-    def ended(self, run: Run, result: RunResult) -> None:
-        """The run came to its end, by itself or because it diverged."""
+    def ended(self, run: Run, result: RunResult, weights: Weights | None = None) -> None:
+        """The run came to its end, by itself or because it diverged. weights: what it trained, if it may be turned down."""
         verdict = compare(result.before, result.after)  # takes a moment, so not under the lock
         with self._lock:
             if run.state != "running":
                 return
             run.result, run.verdict, run.state = result, verdict, "finished"
-            run.checkpoints = list(result.checkpoints)
+            run.checkpoints, run.weights = list(result.checkpoints), weights
             if run.guess is not None:
                 self._score.append((run.guess, run.kept))
                 self._pending_guess = None
@@ -255,13 +265,36 @@ class Session:
             if self._asking is run:
                 self._asking = None
 
+    # --- The fader ------------------------------------------------------------------------------------------
+    @property
+    def fading(self) -> int:
+        """A number that changes when a new run starts: who fades for an older one may stop."""
+        return self._fading
+
+    def wanted(self) -> tuple[Run, float] | None:
+        """The run on show and the strength that the controls say, where that is to be measured; else None."""
+        with self._lock:
+            run, strength = self._shown, self.config.strength
+            if run is None or run.state != "finished" or run.weights is None or run.result.diverged or strength == 1:
+                return None
+            known = run.at(strength)
+            return None if known is not None and known.whole else (run, strength)
+
+    def faded(self, run: Run, faded: Faded) -> None:
+        """What is known of a run at a strength."""
+        with self._lock:
+            run.faded[round(faded.strength, 4)] = faded
+            if all((known := run.at(s)) is not None and known.whole for s in STRENGTHS[:-1]):
+                run.weights = None  # nothing is left that the slider could ask for
+        self.notify()
+
     # --- Looking at it --------------------------------------------------------------------------------------
     def view(self) -> View:
         """A copy that no thread changes any more."""
         with self._lock:
             shown, faint = (run and run.copy() for run in (self._shown, self._faint))
             finished = tuple(self._runs)
-            but_seed = self.config.with_(seed=0)
+            but_seed = self.config.as_trained.with_(seed=0)
             same = tuple(run for run in finished if shown and run.config.with_(seed=0) == but_seed)
             return View(
                 config=self.config,
@@ -289,11 +322,12 @@ class Session:
         return bool(self._undo)
 
     def _finished(self, config: FineTuneConfig) -> Run | None:
-        return next((run for run in self._runs if run.config == config), None)
+        return next((run for run in self._runs if run.config == config.as_trained), None)
 
     def _cancel(self) -> None:
         """End what is in flight, and take down the sentence that was about it."""
         self._notice = ""
+        self._fading += 1
         for run in self._active:
             run.cancelled.set()
             run.state = "stopped"

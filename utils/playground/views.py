@@ -98,7 +98,7 @@ class Shown(Controls):
     def _draw_view(self, view: View) -> None:
         key = (view.shown and (id(view.shown.cancelled), view.shown.state.replace("waiting", "running"), len(view.shown.checkpoints),
                view.shown.guess), view.remembered, view.faint and id(view.faint.cancelled), len(view.finished),
-               tuple(run.pin for run in view.finished))  # fmt: skip
+               tuple(run.pin for run in view.finished), self._fade_key(view))  # fmt: skip
         mark = self._marked(view)
         key = (*key, mark)
         words = live_words.in_words(view)
@@ -109,6 +109,13 @@ class Shown(Controls):
                 self._drawn = key
             self._say(view, words)
 
+    @staticmethod
+    def _fade_key(view: View) -> tuple:
+        """Changes with what the fader shows: its strength, what is known of it, and how much of the path."""
+        known = view.faded
+        path = () if view.shown is None else tuple(s for s, faded in view.shown.faded.items() if faded.whole)
+        return view.config.strength, None if known is None else (known.strength, known.whole), len(path)
+
     def _marked(self, view: View) -> int | None:
         """The step whose answers are being read, if it is not the last one."""
         points = view.shown.checkpoints if view.shown is not None else []
@@ -117,6 +124,9 @@ class Shown(Controls):
     def _say(self, view: View, words: str) -> None:
         run = view.shown
         self.scale.value = paragraph(live_words.scale(view))
+        self.turned.value = paragraph(live_words.strength(view))
+        finished = run is not None and run.state == "finished" and not run.result.diverged
+        self.strength.disabled = "strength" in self.session.locked or not finished
         self.status.value = paragraph(live_words.status(view), live=True)
         self.verdict.value = paragraph(live_words.verdict(view), strong=True)
         if view.pending_guess is None and self.guess.value != NO_GUESS:
@@ -137,9 +147,7 @@ class Shown(Controls):
                 self.checkpoint.value = last
             self._following = False
         step = run.checkpoints[self.checkpoint.value].step if run is not None and run.checkpoints else 0
-        self.answers.value = table(
-            tuple(live_words.answers(view, step)), ("question", "before training", f"at step {step}")
-        )
+        self.answers.value = table(tuple(live_words.answers(view, step)), live_words.answer_columns(view, step))
         pins = [pinned.pin for pinned in view.pinned]
         if list(self.pins.options) != (pins or ["none"]):
             self.pins.options = pins or ["none"]

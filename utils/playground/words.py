@@ -32,8 +32,12 @@ def headline(view: View) -> str:
     if run.result.diverged:
         return f"Diverged at step {run.checkpoints[-1].step}: the loss is no number any more"
     first = 100 * sum(run.result.before) / len(run.result.before)
+    faded = view.faded
+    if faded is not None and faded.whole:
+        trained = f"(as trained: {100 * run.result.learned:.0f} % and {run.kept:.0f} %)"
+        return f"At strength {faded.strength:.2f}: new-task loss {moved(faded.learned)}; retention {faded.kept:.0f} % {trained}"
     memory = "  (remembered)" if view.remembered else ""
-    return f"New-task loss {_moved(run)}; retention went from {first:.0f} % to {run.kept:.0f} %{memory}"
+    return f"New-task loss {moved(run.result.learned)}; retention went from {first:.0f} % to {run.kept:.0f} %{memory}"
 
 
 def scale(view: View) -> str:
@@ -43,6 +47,17 @@ def scale(view: View) -> str:
         return "no adapter: the rank has no effect"
     root = "√" if config.scaling == "rslora" else ""
     return f"scale = alpha / {root}r = {config.alpha} / {root}{config.rank} = {config.scale:.3g}"
+
+
+def strength(view: View) -> str:
+    """What the fader does, to stand beside it."""
+    if view.shown is None or view.shown.result is None:
+        return "turns a finished run down; trains nothing"
+    if view.config.strength == 1:
+        return "1 is as trained, 0 the untouched model; trains nothing"
+    if view.faded is None or not view.faded.whole:
+        return "asking every probe ..."
+    return f"learned {100 * view.faded.learned:.0f} %, lost {view.faded.forgotten:.1f} points"
 
 
 def status(view: View) -> str:
@@ -86,7 +101,13 @@ def verdict(view: View) -> str:
             f"The run diverged: {run.result.stopped}. A step was so large that the weights became useless numbers. "
             "Lower the learning rate or the scale. The next run starts from the untouched model."
         )
-    words = f"Learned: the new task's held-out loss {_moved(run)}. Forgotten: the model {run.verdict}."
+    faded = view.faded
+    if faded is not None and faded.whole:
+        return (
+            f"At strength {faded.strength:.2f}, learned: the new task's held-out loss {moved(faded.learned)}. Forgotten: the model "
+            f"{faded.verdict}. Nothing was trained for it."
+        )
+    words = f"Learned: the new task's held-out loss {moved(run.result.learned)}. Forgotten: the model {run.verdict}."
     if len(view.band) > 1:
         drops = [other.result.forgotten for other in view.band]
         words += f" Over {len(drops)} seeds, the drop was {min(drops):.1f} to {max(drops):.1f} points."
@@ -117,6 +138,9 @@ def in_words(view: View) -> str:
         f"{first.held_out_loss:.1f} to {_number(last.held_out_loss)}, and retention on the sampled probes from "
         f"{first.accuracy:.0%} to {last.accuracy:.0%}: {parts}."
     )
+    if path := fade_path(run):
+        points = "; ".join(f"{at:.2f}: learned {learned:.0f} %, lost {lost:.1f} points" for at, learned, lost in path)
+        words += f" Turned down after the training, by strength: {points}."
     if run.guess is not None:
         words += f" Your guess for the end was {run.guess:.0f} %."
     if view.pinned:
@@ -128,20 +152,48 @@ def in_words(view: View) -> str:
     return words
 
 
+def fade_path(run: Run) -> list[tuple[float, float, float]]:
+    """(strength, per cent learned, points lost) of the run at each strength that is known, from the untouched model up."""
+    if run.result is None or run.result.diverged or not run.faded:
+        return []
+    known = [(s, 100 * faded.learned, faded.forgotten) for s, faded in sorted(run.faded.items()) if faded.whole]
+    return [*known, (1.0, 100 * run.result.learned, run.result.forgotten)]
+
+
+def answer_columns(view: View, step: int) -> tuple[str, str, str]:
+    """What stands above the answers."""
+    return (
+        "question",
+        "before training",
+        f"at strength {view.config.strength:.2f}" if _at_strength(view, step) else f"at step {step}",
+    )
+
+
+def _at_strength(view: View, step: int) -> bool:
+    """Whether the answers are those of the faded run: at the end of a run whose fader is down."""
+    run = view.shown
+    return view.config.strength < 1 and run is not None and run.result is not None and step == run.checkpoints[-1].step
+
+
 def answers(view: View, step: int) -> list[tuple[str, str, str]]:
-    """(question, answer before training, answer at ``step``) for each question; an answer not yet known is dots."""
+    """(question, answer before training, answer now) for each question; an answer not yet known is dots.
+
+    Now: at the checkpoint of ``step`` or, at the end of a run whose fader is down, at that strength.
+    """
     known = dict(view.shown.answers) if view.shown is not None else {}
     for run in view.finished:  # before training, every run of a model says the same
         if run.config.model == view.config.model and 0 in run.answers:
             known.setdefault(0, run.answers[0])
     missing = ["..."] * len(QUESTIONS)
-    rows = zip(QUESTIONS, known.get(0, missing), known.get(step, missing), strict=True)
+    said = known.get(step, missing)
+    if _at_strength(view, step):
+        said = (view.faded.answers if view.faded is not None else ()) or missing
+    rows = zip(QUESTIONS, known.get(0, missing), said, strict=True)
     return [(question, before or "(nothing)", now or "(nothing)") for question, before, now in rows]
 
 
-def _moved(run: Run) -> str:
-    """What the loss did, in words."""
-    learned = run.result.learned
+def moved(learned: float) -> str:
+    """What the loss did, in words. learned: the share by which it fell."""
     return f"fell {learned:.0%}" if learned >= 0 else f"rose to {1 - learned:.1f} times what it was"
 
 

@@ -23,6 +23,7 @@ class FineTuneConfig:
     batch_size: rows a step. replay: share of those rows that come from the original domain, 0 to 0.9.
     examples: how many different new-task rows to train on; 0 means all of them.
     evaluate_every: steps between two checkpoints; step 0 and the last step are always measured.
+    strength: what the fine-tuning is turned down to after the training, 0 to 1 (``capability_guard.fade``).
     """
 
     model: str = "practice"
@@ -39,6 +40,7 @@ class FineTuneConfig:
     examples: int = 0
     seed: int = 0
     evaluate_every: int = 4
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -55,6 +57,7 @@ class FineTuneConfig:
         _check_range("examples", self.examples, 0, 10_000_000)
         _check_range("seed", self.seed, 0, 2**32 - 1)
         _check_range("evaluate_every", self.evaluate_every, 1, 1_000_000)
+        _check_range("strength", self.strength, 0, 1)
         for name in ("model", "target_modules"):
             if not getattr(self, name).strip():
                 raise ValueError(f"{name} is empty; give a name.")
@@ -82,6 +85,8 @@ class FineTuneConfig:
         words.append("full fine-tuning" if self.method == "full" else f"r={self.rank} (scale {self.scale:g})")
         if self.replay:
             words.append(f"{self.replay:.0%} replay")
+        if self.strength != 1:
+            words.append(f"at strength {self.strength:g}")
         return ", ".join(words)
 
     def with_(self, **changes) -> FineTuneConfig:
@@ -90,6 +95,11 @@ class FineTuneConfig:
         if unknown:
             raise ValueError(f"{unknown[0]!r} is not a setting; use one of {', '.join(f.name for f in fields(self))}.")
         return replace(self, **changes)
+
+    @property
+    def as_trained(self) -> FineTuneConfig:
+        """The same run before it was turned down: what there is to train."""
+        return replace(self, strength=1.0)
 
     def __str__(self) -> str:
         """Only what differs from the defaults, as ``name=value;...``: short enough to paste to a neighbour."""

@@ -25,6 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from transformers.utils import logging as hf_logging
 from trl import SFTConfig, SFTTrainer
 
+from capability_guard import fade
 from capability_guard.curve import Checkpoint
 from capability_guard.forward import without_adapter
 from capability_guard.jsonl import DataError
@@ -121,7 +122,7 @@ def finetune(
     with _one_at_a_time, on_one_thread(small), torch.random.fork_rng(), _old_objects_left_alone(), \
             tempfile.TemporaryDirectory() as scratch:  # fmt: skip
         result.answers_before = answer(model, tokenizer, questions) if questions else []
-        watch = Beside(monitor, _twin(config, model)) if beside else monitor
+        watch = Beside(monitor, twin_of(config, model)) if beside else monitor
         trainer = build_trainer(config, model, tokenizer, rows, [watch, *callbacks], scratch)
         if cancelled is not None:
             for one in (trainer.model, watch.twin) if beside else (trainer.model,):
@@ -132,6 +133,10 @@ def finetune(
         except KeyboardInterrupt:
             result.stopped = f"interrupted at step {trainer.state.global_step}"
             if monitor.checkpoints:
+                watch.on_train_end(trainer.args, trainer.state, trainer.control, model=trainer.model)
+        else:
+            if config.strength < 1:  # the curve ends with the weights that are left
+                fade(trainer.model, config.strength, base=model if config.method == "full" else None)
                 watch.on_train_end(trainer.args, trainer.state, trainer.control, model=trainer.model)
         finally:
             if beside:
@@ -160,8 +165,8 @@ class _LossAlone(SFTTrainer):
         return Trainer.compute_loss(self, model, {**inputs, "use_cache": False}, return_outputs, num_items_in_batch)
 
 
-def _twin(config: FineTuneConfig, model: PreTrainedModel) -> torch.nn.Module:
-    """The model that the run is going to train, once more: to measure, with weights that are put into it."""
+def twin_of(config: FineTuneConfig, model: PreTrainedModel) -> torch.nn.Module:
+    """The model that a run trains, once more: to be measured with weights that are put into it."""
     if config.method == "full":
         return working_copy(model, share_weights=False)
     return get_peft_model(working_copy(model, share_weights=True), lora_config(config, model))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +23,7 @@ def check_weights(model: PreTrainedModel) -> None:
     >>> _ = torch.nn.init.constant_(model.lm_head.weight, float("nan"))
     >>> check_weights(model)
     Traceback (most recent call last):
-    capability_guard.measurement.MeasurementError: The weights 'transformer.wte.weight' hold NaN or infinity: the training
+    capability_guard.rows.MeasurementError: The weights 'transformer.wte.weight' hold NaN or infinity: the training
     diverged; use an earlier checkpoint, or a lower learning rate.
     """
     import torch
@@ -68,8 +70,8 @@ def with_adapter(
         if about.get("megatron_config") is not None and not trust_remote_code:  # peft would import a module it names
             raise MeasurementError(f"{config} names Python to run; add --trust-remote-code if you trust it.")
         trained_on = about.get("base_model_name_or_path") or ""
-        names = {_name(base), _name(getattr(model, "name_or_path", ""))}
-        if trained_on and _name(trained_on) not in names and not same_base:
+        names = {base, getattr(model, "name_or_path", "")}
+        if trained_on and not same_base and not any(same_model(trained_on, name) for name in names):
             raise MeasurementError(
                 f"The adapter {folder} was trained on {trained_on!r} and the model is {base!r}; give --model "
                 f"{trained_on}, or --same-base if it is the same model under another name."
@@ -160,6 +162,39 @@ def _config(file: Path) -> dict:
     return about
 
 
-def _name(name: str) -> str:
-    """The last part of a path or hub id, which is what two machines agree on."""
-    return str(name).replace("\\", "/").rstrip("/").split("/")[-1].lower()
+# Parts of a path that say nothing of which model lies there: half of all training scripts write to "final".
+_WORDS = (
+    "adapter|base|best|checkpoints?|ckpt|content|data|dpo|epoch|export|finetuned?|fine|final|full|global|hf|last|latest|llm|lm|local|lora|"
+    "merged|model|models|new|old|out|output|outputs|pretrained|result|results|run|runs|save|saved|sft|snapshots?|step|target|temp|tmp|"
+    "trained|training|tuned|weights|workspace|v"
+)
+_GENERIC = re.compile(rf"(?:(?:{_WORDS}|\d+)(?:[-_.]|(?=\d)|$))+|[0-9a-f]{{7,64}}|\.{{0,2}}")
+
+
+def same_model(one: str, other: str) -> bool:
+    """Whether two paths or hub ids name one model, as far as names can tell.
+
+    They do if they are one place, or end alike: a model is kept under its name on many machines. As far as the endings are words
+    that any model's folder may have, the folders above must be alike as well.
+
+    >>> same_model("meta-llama/Llama-3.2-1B", "/models/Llama-3.2-1B"), same_model("runs/a/final", "runs/b/final")
+    (True, False)
+    >>> same_model("me/runs/a/checkpoint-500", "/home/me/runs/a/checkpoint-500")
+    True
+    """
+    if one and other and os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other):
+        return True
+    ours, theirs = _telling(one), _telling(other)
+    return ours == theirs and ours is not None
+
+
+def _telling(name: str) -> tuple[str, ...] | None:
+    """The end of a path or hub id, from the last part on that tells one model from another; None where none does."""
+    parts = [part for part in str(name).replace("\\", "/").lower().split("/") if part]
+    for i in range(len(parts) - 1, -1, -1):
+        # The hub's cache writes "models--owner--name/snapshots/<commit>".
+        part = parts[i].rpartition("--")[2] if parts[i].startswith("models--") else parts[i]
+        if not _GENERIC.fullmatch(part):
+            behind = () if parts[i].startswith("models--") else tuple(parts[i + 1 :])
+            return (part, *behind)
+    return None

@@ -2,10 +2,9 @@
 
 Retention is greedy exact match, from one teacher-forced pass: feed ``prompt + answer`` once, and look whether the
 model's first choice at every answer token is that token. If it is at all of them, greedy decoding would have written
-exactly the answer. At the first one where it is not, greedy decoding leaves these tokens, and nearly always the answer with
-them. Where the token that it takes instead could still be the beginning of the same text, the model is let go on, and what
-it writes decides. So ``exact`` is what greedy generation would say, and a test holds the two equal for each family of
-tokenizers that people use.
+exactly the answer. What that pass leaves open, ``exact`` settles: the same text in other tokens, and a word or number that
+goes on behind the answer, which is another one. So ``exact`` is what greedy generation would begin with, and a test holds the
+two equal for each family of tokenizers that people use.
 """
 
 from __future__ import annotations
@@ -18,12 +17,13 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from capability_guard.chat import Chat, without_thinking
+from capability_guard.chat import Chat, still_thinking, without_thinking
 from capability_guard.encoding import IGNORE, TOKENS_A_BATCH, Batch, context_length, encode, prompt_ids
+from capability_guard.exact import settled
 from capability_guard.forward import scored_logits, undisturbed
 from capability_guard.generation import complete
 from capability_guard.jsonl import DataError
-from capability_guard.matching import says
+from capability_guard.matching import could_go_on, says
 from capability_guard.probes import CONTAINS_TOKENS, Probe
 
 
@@ -34,7 +34,8 @@ class Scores:
     tokens: how many were scored, one a row. log_probabilities: over the vocabulary at the first scored positions,
     [positions, vocabulary], on the CPU, if any were asked to be kept.
     left: where a row is not right: after how many of its tokens the model leaves them, and the token that it takes instead.
-    in_other_tokens: probes that the model answers right in other tokens than were scored; they count as right.
+    after: the likeliest token behind each row. in_other_tokens: probes that the model answers right in other tokens than were
+    scored; they count as right. going_on: probes of whose answer it makes a longer word or number; they count as wrong.
     picked: of each "choice" probe, the choice that is likeliest.
 
     >>> Scores(correct=[True, None], loss=[0.1, 2.5], tokens=[2, 9])  # a question, and a text whose loss is watched
@@ -46,7 +47,9 @@ class Scores:
     tokens: list[int]
     log_probabilities: torch.Tensor | None = None
     left: dict[int, tuple[int, int]] = field(default_factory=dict)
+    after: tuple[int, ...] = ()
     in_other_tokens: tuple[int, ...] = ()
+    going_on: tuple[int, ...] = ()
     picked: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -80,16 +83,20 @@ def score(model: PreTrainedModel, batches: Sequence[Batch], keep: int = 0) -> Sc
     ([9], torch.Size([3, 1536]))
     """
     total = sum(len(batch.rows) for batch in batches)
-    correct, loss, tokens = [False] * total, [0.0] * total, [0] * total
+    correct, loss, tokens, after = [False] * total, [0.0] * total, [0] * total, [0] * total
     kept, room, left = [], keep, {}
     with undisturbed(model):
         for batch in batches:
-            logits, targets = scored_logits(model, batch)
+            logits, targets = scored_logits(model, batch, behind=True)
             wanted = targets != IGNORE
             # Positions that this row does not score are right by definition, so that ``all`` looks at the others only.
             chosen = logits.argmax(-1)
             wrong = (chosen != targets) & wanted
             right = (~wrong.any(1)).tolist()
+            # The column behind the last one that is scored: the positions of a row that are kept follow each other.
+            behind = wanted.int().cumsum(1).argmax(1, keepdim=True) + 1
+            for row, token in zip(batch.rows, chosen.gather(1, behind).squeeze(1).tolist(), strict=True):
+                after[row] = token
             for r, column in enumerate(wrong.int().argmax(1).tolist()):  # of the first one that is wrong
                 if not right[r]:
                     left[batch.rows[r]] = (int(wanted[r, :column].sum()), int(chosen[r, column]))
@@ -102,7 +109,7 @@ def score(model: PreTrainedModel, batches: Sequence[Batch], keep: int = 0) -> Sc
                 # To the CPU, since a baseline is kept for the whole training run, and the GPU needs its memory for that.
                 kept.append(F.log_softmax(logits[wanted][:room], dim=-1).cpu())
                 room -= len(kept[-1])
-    return Scores(correct, loss, tokens, torch.cat(kept) if kept else None, left)
+    return Scores(correct, loss, tokens, torch.cat(kept) if kept else None, left, tuple(after))
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ class ProbeTokens:
 
     batches: one row a probe, but one a choice for "choice" probes; owners: which probe each row is of.
     prompts: the tokens of the prompts, by probe, of those that have one. room: how many tokens the model may say.
-    thinking: the prompts end inside a thinking block, so that what is said first is no answer.
+    thinking: where the prompts end inside a thinking block, the mark that ends it: what is said before that is no answer.
 
     >>> probe = Probe("Which is a metal?", "iron", "materials", measure="choice", choices=("iron", "wood"))
     >>> encode_probes(tokenizer, [Probe("What is 2+2?", "4.", "arithmetic"), probe]).owners
@@ -123,7 +130,7 @@ class ProbeTokens:
     owners: list[int]
     prompts: dict[int, list[int]]
     room: int = CONTAINS_TOKENS
-    thinking: bool = False
+    thinking: str = ""
 
 
 def encode_probes(
@@ -156,18 +163,19 @@ def encode_probes(
                 f"{probe.prompt[:60]!r} leaves the model less than {max_new_tokens} tokens to answer in; shorten it."
             )
     first = next((probe.prompt for probe in probes if probe.measure != "loss"), None)
-    asked = chat.render(tokenizer, first) if chat is not None and first is not None else ""
-    thinking = asked.rpartition("<think>")[1] != "" and "</think>" not in asked.rpartition("<think>")[2]
+    # What the template writes behind the question: a question may speak of such marks itself.
+    behind = chat.render(tokenizer, first).rpartition(first)[2] if chat is not None and first is not None else ""
     batches = encode(tokenizer, rows, longest, chat, tokens_a_batch)
-    return ProbeTokens(tuple(probes), batches, owners, prompts, max_new_tokens, thinking)
+    return ProbeTokens(tuple(probes), batches, owners, prompts, max_new_tokens, still_thinking(behind))
 
 
 def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: ProbeTokens) -> Scores:
     """Ask a probe set, each probe by its own measure.
 
-    exact: greedy exact match, from one pass. contains: whether the answer stands, as whole words, in what the model says.
-    choice: whether the right choice is the most likely one, per character, as ``acc_norm`` of lm-evaluation-harness.
-    loss: neither right nor wrong (None). The loss is always that of the probe's own answer or text.
+    exact: greedy exact match, from one pass, to the end of the answer's last word or number. contains: whether the answer stands,
+    as whole words, in what the model says. choice: whether the right choice is the most likely one, per character, as
+    ``acc_norm`` of lm-evaluation-harness. loss: neither right nor wrong (None).
+    The loss is always that of the probe's own answer or text.
 
     >>> probe = Probe("What is the capital of France?", "Paris.", "capitals", measure="choice", choices=("Rome.", "Paris."))
     >>> ask(model, tokenizer, encode_probes(tokenizer, [probe])).correct
@@ -193,51 +201,17 @@ def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Prob
             picked[i] = probe.choices[of_probe[i].index(min(cost, key=cost.get))]
             # A tie is wrong: a model that finds all choices equally likely knows nothing.
             correct[i] = all(cost[own] < other for row, other in cost.items() if row != own)
-    other = _right_in_other_tokens(model, tokenizer, tokens, {i: rows.left[of_probe[i][0]] for i, probe in enumerate(tokens.probes)
-                                                             if probe.measure == "exact" and not correct[i]})  # fmt: skip
-    for i in other:
-        correct[i] = True
-    spoken = [i for i, probe in enumerate(tokens.probes) if probe.measure == "contains"]
-    said = complete(model, tokenizer, [tokens.prompts[i] for i in spoken], tokens.room)
-    for i, text in zip(spoken, said, strict=True):
+    exact = [i for i, probe in enumerate(tokens.probes) if probe.measure == "exact"]
+    left = {i: rows.left[of_probe[i][0]] for i in exact if not correct[i]}
+    after = {i: rows.after[of_probe[i][0]] for i in exact if correct[i] and could_go_on(tokens.probes[i].answer)}
+    other, going_on = settled(model, tokenizer, tokens, left, after)
+    for i, outcome in (*((i, True) for i in other), *((i, False) for i in going_on)):
+        correct[i] = outcome
+    talking = [i for i, probe in enumerate(tokens.probes) if probe.measure == "contains"]
+    said = complete(model, tokenizer, [tokens.prompts[i] for i in talking], tokens.room)
+    for i, text in zip(talking, said, strict=True):
         correct[i] = says(tokens.probes[i].answer, without_thinking(text, tokens.thinking))
-    return Scores(correct, loss, count, in_other_tokens=tuple(other), picked=picked)
-
-
-def _right_in_other_tokens(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: ProbeTokens, left: dict[int, tuple[int, int]]
-) -> list[int]:
-    """Of the probes whose tokens the model leaves, those whose text it says all the same. left: as in ``Scores``."""
-    own: dict[int, list[int]] = {}  # the answer's tokens, by probe
-    for batch in tokens.batches:
-        for r, row in enumerate(batch.rows):
-            if tokens.owners[row] in left:
-                own[tokens.owners[row]] = batch.labels[r][batch.labels[r] != IGNORE].tolist()
-    right, open_ = [], []
-    for i, (kept, instead) in left.items():
-        answer = tokens.probes[i].answer
-        text = tokenizer.decode(
-            [*own[i][:kept], instead], skip_special_tokens=True, clean_up_tokenization_spaces=False
-        ).lstrip()
-        if text.startswith(answer):  # one token holds the answer's end and what comes after it
-            right.append(i)
-        elif (
-            answer.startswith(text.rstrip("\ufffd")) and instead != tokenizer.eos_token_id
-        ):  # half a character may yet be whole
-            open_.append(i)
-    # Room for as many tokens as the answer has in the worst of cases, one for each byte, as far as the model reads.
-    limit = context_length(model) or math.inf
-    rooms: dict[int, list[int]] = {}
-    for i in open_:
-        rooms.setdefault(min(len(tokens.probes[i].answer.encode()) + 4, limit - len(tokens.prompts[i])), []).append(i)
-    for room, some in rooms.items():
-        said = (
-            complete(model, tokenizer, [tokens.prompts[i] for i in some], room, fold=False)
-            if room > 0
-            else [""] * len(some)
-        )
-        right += [i for i, text in zip(some, said, strict=True) if text.lstrip().startswith(tokens.probes[i].answer)]
-    return sorted(right)
+    return Scores(correct, loss, count, in_other_tokens=tuple(other), going_on=tuple(going_on), picked=picked)
 
 
 def score_probes(

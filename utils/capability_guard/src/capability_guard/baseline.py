@@ -88,7 +88,7 @@ def resumed(state: Any, folder: str | Path, asked: str, encoded: dict[str, Any])
     if entries[0]["monitor/asked"] != asked:
         raise ValueError(
             f"The run was resumed at step {state.global_step} with other probes or texts than its baseline was measured on; "
-            "give the monitor the same ones in the same order, and the same live."
+            "give the monitor the same ones in the same order, and the same live, tokenizer and max_new_tokens."
         )
     curve = [from_log(entry) for entry in entries]
     outcomes = [{"1": True, "0": False}.get(mark) for mark in entries[0]["monitor/before"]]

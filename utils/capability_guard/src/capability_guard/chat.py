@@ -127,17 +127,39 @@ class Chat:
         return dated
 
 
-def without_thinking(text: str, opened: bool = False) -> str:
-    """What a model says besides its thinking. opened: the prompt itself ended inside a thinking block.
+# Where a model thinks, as one family or another writes it: the mark before, and the mark behind.
+THINKING = (
+    ("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<thinking>", "</thinking>"), ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"), ("<seed:think>", "</seed:think>"), ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"), ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
+)  # fmt: skip
+# The tokens that such marks are made of, where they are tokens of their own.
+MARKS = tuple(
+    dict.fromkeys(part for pair in THINKING for mark in pair for part in re.findall(r"<\|\w+\|>|^(?!<\|).+", mark))
+)
+
+
+def without_thinking(text: str, opened: str = "") -> str:
+    """What a model says besides its thinking. opened: the mark that would end it, where the prompt ended inside a thinking block.
 
     >>> without_thinking("<think>2+2, so 4?</think> It is 4."), without_thinking("<think>2+2, so")
     (' It is 4.', '')
+    >>> without_thinking("2+2, so 4?", opened="</think>"), without_thinking("4? Hm.</think> It is 5. <think>Or 4?", opened="</think>")
+    ('', ' It is 5. ')
     """
-    for begin, end in (("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<thinking>", "</thinking>")):
+    for begin, end in THINKING:
         if end in text:
             text = text.rpartition(end)[2]
-        elif begin in text:
-            text = text.partition(begin)[0]
-        elif opened and begin == "<think>":
+        elif opened == end:
             return ""
+        text = text.partition(begin)[0]
     return text
+
+
+def still_thinking(prompt: str) -> str:
+    """The mark that ends the thinking in which a rendered prompt leaves the model; "" if it leaves it in none.
+
+    >>> still_thinking("user: 2+2? assistant: <think>"), still_thinking("user: 2+2? assistant: <think></think>")
+    ('</think>', '')
+    """
+    return next((end for begin, end in THINKING if begin in prompt and end not in prompt.rpartition(begin)[2]), "")

@@ -138,6 +138,20 @@ def text_ids(tokenizer: PreTrainedTokenizerBase, text: str, special: bool = True
     return ids
 
 
+def scored_bytes(tokenizer: PreTrainedTokenizerBase, text: str) -> int | None:
+    """How many bytes of a text a loss is over, in UTF-8 and without blanks at its ends. None where its tokens do not give it back.
+
+    The first token has nothing before it that could predict it. Where that is none of the text's own, the whole text is scored.
+
+    >>> scored_bytes(tokenizer, "Water boils."), len("Water boils.")
+    (11, 12)
+    """
+    rest = tokenizer.decode(
+        text_ids(tokenizer, text)[1:], skip_special_tokens=True, clean_up_tokenization_spaces=False
+    ).strip()
+    return len(rest.encode("utf-8", "replace")) if rest and text.strip().endswith(rest) else None
+
+
 def answer_ids(
     tokenizer: PreTrainedTokenizerBase, prompt: list[int], asked: str, answer: str, special: bool = True
 ) -> list[int]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 import torch
+from torch.nn import functional as F
 
 from capability_guard.encoding import IGNORE, Batch
 from capability_guard.jsonl import DataError
@@ -38,10 +39,11 @@ def undisturbed(model: torch.nn.Module) -> Iterator[None]:
             module.training = True  # not .train(), which would reach the modules inside it
 
 
-def scored_logits(model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def scored_logits(model: torch.nn.Module, batch: Batch, behind: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """(logits, targets) at the positions that predict a scored token: [rows, positions, vocabulary], [rows, positions].
 
     Only those positions go through the output layer: with a vocabulary of 50,000 that is most of the memory.
+    behind: also at each row's last token, which predicts what would come next; there the target is IGNORE.
 
     >>> from capability_guard.encoding import encode
     >>> from capability_guard.probes import Probe
@@ -51,7 +53,11 @@ def scored_logits(model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, t
     """
     targets = batch.labels[:, 1:]  # the logits at one position predict the token at the next
     # A position is kept if it is scored in any row. In the other rows its target is IGNORE.
-    columns = (targets != IGNORE).any(dim=0).nonzero().squeeze(1)
+    kept = (targets != IGNORE).any(dim=0)
+    if behind:
+        targets, kept = F.pad(targets, (0, 1), value=IGNORE), F.pad(kept, (0, 1))
+        kept[batch.mask.sum(dim=1) - 1] = True
+    columns = kept.nonzero().squeeze(1)
     device = input_device(model)
     inputs = {"input_ids": batch.ids.to(device), "attention_mask": batch.mask.to(device)}
     if picks_positions(model, batch):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from capability_guard.chat import MARKS
 from capability_guard.encoding import pad_id
 from capability_guard.forward import input_device, puts_tokens_in_front, undisturbed, without_adapter
 
@@ -43,8 +44,29 @@ def complete(
             ids = torch.tensor([prompts[i] for i in chunk], device=input_device(model))
             output = go_on(model, tokenizer, ids, max_new_tokens)
             for i, row in zip(chunk, output[:, ids.shape[1] :], strict=True):
-                text = tokenizer.decode(row, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+                text = spoken(tokenizer, row.tolist())
                 said[i] = " ".join(text.split()) if fold else text
+    return said
+
+
+def spoken(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """Tokens as text, without special tokens but for the marks of thinking: else thinking and answer would run together.
+
+    >>> spoken(tokenizer, [*tokenizer("It is 4.").input_ids, tokenizer.eos_token_id])
+    'It is 4.'
+    """
+
+    def text(some: Sequence[int]) -> str:
+        return tokenizer.decode(some, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    known = {tokenizer.convert_tokens_to_ids(mark): mark for mark in MARKS}
+    places = [
+        k for k, token in enumerate(ids) if token in known and tokenizer.convert_ids_to_tokens(token) == known[token]
+    ]
+    hidden = [k for k in places if not text([ids[k]])]  # a mark that is no special token is text like any other
+    said = ""
+    for begin, end in zip([-1, *hidden], [*hidden, len(ids)], strict=True):
+        said += (known[ids[begin]] if begin >= 0 else "") + text(ids[begin + 1 : end])
     return said
 
 
@@ -102,11 +124,14 @@ def greedily(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_new
 
 
 def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
-    """Every token that ends a text for this model: its settings, its config and its tokenizer may each name others."""
+    """Every token that ends a text for this model: its settings, its config and its tokenizer may each name others.
+
+    What is no whole number is no token, whoever wrote it there.
+    """
     named = (
         getattr(getattr(model, "generation_config", None), "eos_token_id", None),
         getattr(model.config, "eos_token_id", None),
         tokenizer.eos_token_id,
     )
-    ends = [end for one in named if one is not None for end in (one if isinstance(one, (list, tuple)) else [one])]
-    return list(dict.fromkeys(int(end) for end in ends)) or None
+    ends = [end for one in named for end in (one if isinstance(one, (list, tuple)) else [one])]
+    return list(dict.fromkeys(end for end in ends if type(end) is int)) or None

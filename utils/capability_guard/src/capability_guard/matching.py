@@ -11,6 +11,10 @@ import unicodedata
 from fractions import Fraction
 from functools import lru_cache
 
+# Of what counts as right. It rises with each change that can make an answer wrong that was right, or right that was wrong:
+# 2: an "exact" answer is looked at to the end of its last word or number; marks of thinking may be special tokens.
+MARKING = "2"
+
 # Signs that look alike and mean the same to a reader.
 _ALIKE = str.maketrans(
     {
@@ -54,6 +58,9 @@ _SCALES = {
 # Directly behind a number, these letters are its unit; others make it part of a word (15th, 3D).
 _UNITS = "km|cm|mm|nm|kg|mg|hz|khz|mhz|ghz|kb|mb|gb|tb|kw|kwh|mph|ml|am|pm|usd|eur|gbp|g|s|h|v|w|l|c|f|min|sec|°c|°f"
 _UNIT_BEHIND = re.compile(rf"(?:{_UNITS})(?!\w)")
+# What else may stand behind a number. Matched at a place and not in a slice: a slice copies the rest of the text.
+_POWER_OR_MIXED, _STOPS = re.compile(r"\^| \d+/"), re.compile(r"[.,:/-]\D|-")
+_GOES_ON, _CHAIN = re.compile(r"\d|[.,:/]\d"), re.compile(r"[\d.,:/]*")
 
 # Scripts that do not put spaces between words, or glue endings on: there, an answer may stand inside a longer run of letters.
 _RUN_ON = re.compile(
@@ -84,7 +91,38 @@ def says(answer: str, said: str) -> bool:
     number = _NUMBER.fullmatch(wanted)
     if number and not number["rest"]:
         return _number_in(number, text)
-    return any(_whole(text, found.start(), wanted) for found in re.finditer(f"(?={re.escape(wanted)})", text))
+    return any(_whole(text, found.start(), wanted) for found in re.finditer(f"(?={re.escape(wanted[:40])})", text))
+
+
+def could_go_on(answer: str) -> bool:
+    """Whether what comes right behind an answer could make a longer word or number of it. A full stop ends a word, not a number.
+
+    >>> [could_go_on(answer) for answer in ("13", "Paris", "Paris.", "13.", "13 km.", "$")]
+    [True, True, False, True, False, False]
+    """
+    last = answer[-1:]
+    if last == ".":
+        return answer[-2:-1].isdecimal()
+    return bool(last) and _letter(last) and not _RUN_ON.match(last)
+
+
+def ends(answer: str, behind: str) -> bool | None:
+    """Whether ``answer`` ends where ``behind`` begins, as a reader sees it. None where it takes more of ``behind`` to tell.
+
+    >>> ends("13", "000"), ends("13", " km"), ends("Paris", "ian"), ends("13.", "5"), ends("13.", "")
+    (False, True, False, False, True)
+    >>> ends("13", "."), ends("13", ".5"), ends("13", ". It")
+    (None, False, True)
+    """
+    if not could_go_on(answer) or not behind or behind[0].isspace():
+        return True
+    if answer[-1] == ".":
+        return not behind[0].isdecimal()
+    text = plain(behind[:60], fold=False)
+    signs = ".,:/^'_+#-" if answer[-1].isdecimal() else "'_+#-"
+    if "\ufffd" in behind[:2] or (len(text) < 2 and text in signs):
+        return None
+    return _edge_behind(text, answer[-1], answer)
 
 
 @lru_cache(maxsize=4096)
@@ -116,31 +154,31 @@ def _numbers(text: str):
             at = found.end()
             continue
         at = end
-        behind = text[end:]
-        if re.match(r"\^| \d+/", behind):  # 5^2 and 3 1/2 are other numbers
+        if _POWER_OR_MIXED.match(text, end):  # 5^2 and 3 1/2 are other numbers
             at = end + 2
-        elif behind[0] in "0123456789" or re.match(r"[.,:/]\d", behind):
-            chain = text[found.start("digits") : end + re.match(r"[\d.,:/]*", behind).end()]
+        elif _GOES_ON.match(text, end):
+            chain = text[found.start("digits") : _CHAIN.match(text, end).end()]
             at = found.start("digits") + len(chain)
             if re.fullmatch(
                 r"\d+(,\d+)+,?", chain
             ):  # 2,4,6,8 is a list; 4:30, 1.2.3 and 11/2/2024 are other kinds of things
                 yield from (_NUMBER.fullmatch(part) for part in chain.split(",") if part)
-        elif re.match(r"[.,:/-]\D|-", behind) or _UNIT_BEHIND.match(behind):
+        elif _STOPS.match(text, end) or _UNIT_BEHIND.match(text, end):
             yield found  # the end of a sentence, "4-year-old", "4-5", "4km"
 
 
 def _value(found: re.Match) -> Fraction:
-    digits = found["digits"][:200]  # no answer is longer, and Python refuses to read thousands of digits
+    digits = found["digits"]
     if re.fullmatch(r"\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d+)?", digits):  # 4,000.5 or 1,00,000
         digits = digits.replace(",", "")
     elif re.fullmatch(r"\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}", digits):  # 4.000,5 or 1.234.567
         digits = digits.replace(".", "").replace(",", ".")
-    value = Fraction(digits.replace(",", "."))
-    if found["fraction"] and (below := int(re.sub(r"\D", "", found["fraction"]))):
+    # Not cut before this: half a group would be no number. Python refuses to read more than 4,300 digits, and nobody asks for them.
+    value = Fraction(digits.replace(",", ".")[:4000])
+    if found["fraction"] and (below := int(re.sub(r"\D", "", found["fraction"])[:4000])):
         value /= below
     if power := found["power"]:
-        exponent = int(found["exponent"] or power[1:])
+        exponent = int((found["exponent"] or power[1:])[:9])
         value *= Fraction(10) ** max(-400, min(400, exponent))
     if found["scale"]:
         value *= _SCALES[found["scale"].strip()]
@@ -149,10 +187,13 @@ def _value(found: re.Match) -> Fraction:
 
 # --- Words ---------------------------------------------------------------------------------------------------
 def _whole(text: str, start: int, wanted: str) -> bool:
-    """Whether the occurrence of ``wanted`` at ``start`` begins and ends where a reader sees a word begin and end."""
+    """Whether ``wanted`` stands at ``start``, and begins and ends where a reader sees a word begin and end."""
     end = start + len(wanted)
-    return _edge_before(text[max(0, start - 60) : start], wanted[0], len(wanted) == 1) and _edge_behind(
-        text[end : end + 60], wanted[-1], wanted
+    # The cheap look at what stands before goes first: a long answer is compared only where it could begin.
+    return (
+        _edge_before(text[max(0, start - 60) : start], wanted[0], len(wanted) == 1)
+        and text.startswith(wanted, start)
+        and _edge_behind(text[end : end + 60], wanted[-1], wanted)
     )
 
 
@@ -178,7 +219,7 @@ def _edge_behind(behind: str, last: str, wanted: str) -> bool:
         return False
     if len(wanted) == 1 and re.match(r"-(?!\w)", behind):  # the grade A-
         return False
-    if last.isdigit() and re.match(r"[.,:/]\d", behind):
+    if last.isdigit() and re.match(r"[.,:/^]\d", behind):
         return False
     return not _letter(behind[0]) or bool(_RUN_ON.match(behind[0]))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import platform
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from capability_guard.files import read_text, write_whole
-from capability_guard.probes import MEASURES, Probe
+from capability_guard.probes import Probe
+from capability_guard.rows import MeasurementError, Row, check_sizes, is_number
 
 SCHEMA = 1  # of the file; it rises when an older version would misread a newer file
 PACKAGES = ("torch", "transformers", "peft")  # those whose version can change an answer
@@ -28,71 +28,6 @@ PACKAGES = ("torch", "transformers", "peft")  # those whose version can change a
 KINDS = {"model": str, "adapter": (str, type(None)), "chat": bool, "notes": list, "settings": dict, "versions": dict,
          "seconds": (int, float), "measured": str, "machine": str, "rows": list, "means": list,
          "asked": dict, "noise": (dict, type(None)), "task": (dict, type(None))}  # fmt: skip
-
-
-class MeasurementError(ValueError):
-    """A measurement that cannot be used: the message says what is wrong with it and what to do.
-
-    >>> Measurement(model="base", rows=())
-    Traceback (most recent call last):
-    capability_guard.measurement.MeasurementError: A measurement without probes says nothing; measure at least one.
-    """
-
-
-@dataclass(frozen=True)
-class Row:
-    """One probe and how the model did. right: None where there is only a loss. loss: nats per token of the answer.
-
-    said: what the model answered, "" where nothing was asked of it. choices: what it could choose from, if anything.
-    share: how right it is, 0 to 1, where an outcome is neither right nor wrong (measure "share", from other harnesses).
-
-    >>> Row("What is 2+2?", "4.", "arithmetic", right=False, loss=3.2, said="5.").said
-    '5.'
-    """
-
-    prompt: str
-    answer: str
-    capability: str
-    measure: str = "exact"
-    choices: tuple[str, ...] = ()
-    right: bool | None = None
-    loss: float | None = None
-    said: str = ""
-    share: float | None = None
-
-    @property
-    def key(self) -> tuple:
-        """What was asked: the same in two measurements of one probe set, whatever was answered.
-
-        >>> Row("Hot?", "Cold.", "opposites", right=True).key == Row("Hot?", "Cold.", "opposites", right=False).key
-        True
-        """
-        return self.capability, self.measure, self.prompt, self.answer, self.choices
-
-    def check(self, where: str) -> None:
-        """Raises MeasurementError, starting with ``where``, for a row that no measurement could have written.
-
-        >>> Row("What is 2+2?", "4.", "arithmetic").check("Probe 1")
-        Traceback (most recent call last):
-        capability_guard.measurement.MeasurementError: Probe 1: a probe with measure 'exact' says neither right nor wrong.
-        """
-        texts = (self.prompt, self.answer, self.capability, self.said, *self.choices)
-        if not all(isinstance(text, str) for text in texts) or not self.capability.strip():
-            raise MeasurementError(
-                f"{where}: prompt, answer, said and choices must be text, and a capability is named."
-            )
-        if self.measure not in (*MEASURES, "share"):
-            raise MeasurementError(f"{where}: measure is {self.measure!r}; it must be one of {', '.join(MEASURES)}.")
-        if self.right is not None and not isinstance(self.right, bool):
-            raise MeasurementError(f"{where}: right is {self.right!r}; it must be true, false or null.")
-        if self.loss is not None and not _is_number(self.loss):
-            raise MeasurementError(
-                f"{where}: loss is {self.loss!r}; it must be a finite number. Did the model diverge?"
-            )
-        if self.share is not None and not (_is_number(self.share) and 0 <= self.share <= 1):
-            raise MeasurementError(f"{where}: share is {str(self.share)[:20]}; it must be from 0 to 1.")
-        if {"loss": self.loss, "share": self.share}.get(self.measure, self.right) is None:
-            raise MeasurementError(f"{where}: a probe with measure {self.measure!r} says neither right nor wrong.")
 
 
 @dataclass(frozen=True)
@@ -117,7 +52,8 @@ class Measurement:
     measurements that are compared. notes: what a reader of the report should know. means: scores without rows.
     seconds: how long it took. measured: when, as ISO 8601 in UTC. asked: how the questions were put and on what, as
     ``measuring.circumstances`` says. noise: how many outcomes of each capability flip if the same model is only asked in
-    another way, if that was looked at. task: the new task's ``loss`` (nats a token), how many ``texts`` and their ``fingerprint``.
+    another way, if that was looked at. task: the new task's ``loss`` (nats a token), how many ``texts``, ``tokens`` and ``bytes``
+    it is of, and their ``fingerprint``.
     Raises MeasurementError for what cannot have been measured.
 
     >>> Measurement(model="base", rows=[Row("What is 2+2?", "4.", "arithmetic", right=True)]).rows[0].right
@@ -146,10 +82,10 @@ class Measurement:
             raise MeasurementError("A measurement without probes says nothing; measure at least one.")
         for number, row in enumerate(self.rows, 1):
             row.check(f"Probe {number}")
-        if not _is_number(self.seconds):
+        if not is_number(self.seconds):
             raise MeasurementError(f"It took {str(self.seconds)[:20]} seconds, which is no number; measure again.")
         for mean in self.means:
-            numbers = all(_is_number(x) and 0 <= x <= 1 for x in (mean.value, mean.error))
+            numbers = all(is_number(x) and 0 <= x <= 1 for x in (mean.value, mean.error))
             if not numbers or not isinstance(mean.name, str):
                 raise MeasurementError(
                     f"The score of {mean.name!r} is {str(mean.value)[:20]} ± {str(mean.error)[:20]}; both must be from 0 to 1."
@@ -162,11 +98,13 @@ class Measurement:
         right: Sequence[bool | None],
         loss: Sequence[float | None] | None = None,
         said: Sequence[str] | None = None,
+        sizes: Sequence[tuple[int | None, int | None]] | None = None,
         **about: Any,
     ) -> Measurement:
         """From outcomes that you have already, one a probe. about: the other fields. ``model`` is needed.
 
-        right: None for a loss probe. loss: nats per token. said: "" where the model was not asked to speak.
+        right: None for a loss probe. loss: nats per token. said: "" where the model was not asked to speak. sizes: tokens and
+        bytes, as in ``Row``.
 
         >>> from capability_guard.probes import load_probes
         >>> probes = load_probes(PROBES)[:2]
@@ -176,8 +114,8 @@ class Measurement:
         losses = [None] * len(probes) if loss is None else loss
         answers = [p.answer if r else "" for p, r in zip(probes, right, strict=True)] if said is None else said
         rows = [
-            Row(p.prompt, p.answer, p.capability, p.measure, tuple(p.choices), r, x, words)
-            for p, r, x, words in zip(probes, right, losses, answers, strict=True)
+            Row(p.prompt, p.answer, p.capability, p.measure, tuple(p.choices), r, x, words, None, *size)
+            for p, r, x, words, size in zip(probes, right, losses, answers, sizes or [()] * len(probes), strict=True)
         ]
         return cls(rows=tuple(rows), **about)
 
@@ -238,7 +176,7 @@ class Measurement:
         >>> _ = path.write_text(path.read_text().replace("2+2", "1+3"))
         >>> Measurement.load(path)
         Traceback (most recent call last):
-        capability_guard.measurement.MeasurementError: ...base.json was changed after it was measured: its probes do not fit
+        capability_guard.rows.MeasurementError: ...base.json was changed after it was measured: its probes do not fit
         their fingerprint.
         """
         return cls.from_json(read_json(path), path)
@@ -249,7 +187,7 @@ class Measurement:
 
         >>> Measurement.from_json({"schema": 2, "rows": []}, "new.json")
         Traceback (most recent call last):
-        capability_guard.measurement.MeasurementError: new.json has schema 2, and this version reads up to 1; update it, or
+        capability_guard.rows.MeasurementError: new.json has schema 2, and this version reads up to 1; update it, or
         measure again.
         """
         if not isinstance(data, dict) or "schema" not in data or "rows" not in data:
@@ -282,10 +220,12 @@ class Measurement:
                 type(flips) is int and flips >= 0 for flips in data["noise"].values()
             ):
                 raise MeasurementError(f"its noise is {str(data['noise'])[:60]}, which it cannot be; measure again.")
-            if (task := data.get("task")) is not None and not _is_number(task["loss"]):
-                raise MeasurementError(
-                    f"its task's loss is {str(task['loss'])[:20]}, which is no number; measure again."
-                )
+            if (task := data.get("task")) is not None:
+                if not is_number(task["loss"]) or not isinstance(task["fingerprint"], str):
+                    raise MeasurementError(
+                        f"its task's loss is {str(task['loss'])[:20]}, which it cannot be; measure again."
+                    )
+                check_sizes(task.get("tokens"), task.get("bytes"), "its task")
             measurement = cls(**data)
         except MeasurementError as error:  # what __post_init__ says, after the name of the file
             raise MeasurementError(f"{path}, {str(error)[0].lower()}{str(error)[1:]}") from error
@@ -304,7 +244,7 @@ def read_json(path: str | Path) -> Any:
     >>> _ = (FOLDER / "half.json").write_text('{"rows": [')
     >>> read_json(FOLDER / "half.json")
     Traceback (most recent call last):
-    capability_guard.measurement.MeasurementError: ...half.json is not JSON (Expecting value: line 1 column 11 (char 10));
+    capability_guard.rows.MeasurementError: ...half.json is not JSON (Expecting value: line 1 column 11 (char 10));
     measure again.
     """
     try:
@@ -313,17 +253,6 @@ def read_json(path: str | Path) -> Any:
         raise MeasurementError(f"{path} cannot be read ({error.strerror}); check the path.") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a whole number of thousands of digits
         raise MeasurementError(f"{path} is not JSON ({str(error).splitlines()[0]}); measure again.") from error
-
-
-def _is_number(value: Any) -> bool:
-    """A finite number. JSON has whole numbers of any size, and one that no float can hold is none."""
-    # To Python, True is the number 1. In a file it is a mistake.
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 def installed(packages: Sequence[str]) -> dict[str, str]:
@@ -339,3 +268,6 @@ def installed(packages: Sequence[str]) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+__all__ = ["KINDS", "Mean", "Measurement", "MeasurementError", "PACKAGES", "Row", "SCHEMA", "installed", "read_json"]

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from capability_guard.chat import Chat, without_thinking
+from capability_guard.doubts import doubts
 from capability_guard.jsonl import DataError
+from capability_guard.matching import MARKING
 from capability_guard.measurement import Measurement, MeasurementError
 from capability_guard.probes import CONTAINS_TOKENS, Probe
 
@@ -51,7 +53,7 @@ def measure(
         ask,
         encode_probes,
     )
-    from capability_guard.encoding import context_length
+    from capability_guard.encoding import context_length, scored_bytes
 
     if not probes:
         raise DataError("There are no probes; without them nothing can be measured. Add some.")
@@ -67,16 +69,24 @@ def measure(
                 "damaged; use an earlier checkpoint."
             )
     said = _said(model, tokenizer, tokens, scores)
-    found = list(notes)
+    sizes = [(n, scored_bytes(tokenizer, p.answer)) if p.measure == "loss" else (None, None)
+             for p, n in zip(probes, scores.tokens, strict=True)]  # fmt: skip
+    found = [*notes, *doubts(probes)]
     if other := scores.in_other_tokens:
         found.append(
             f"{len(other)} of {len(probes)} probes were answered right in other tokens than their answer has, as "
             f"{probes[other[0]].answer!r}: they count as right, and their loss is that of the answer's own tokens."
         )
+    if longer := scores.going_on:
+        example = probes[longer[0]].answer
+        found.append(
+            f"{len(longer)} of {len(probes)} probes were answered with the beginning of a longer word or number, as {example!r} in "
+            f"{said[longer[0]][:40]!r}: they count as wrong."
+        )
     learned = _task_loss(model, tokenizer, task) if task else None
     noise = _noise(model, tokenizer, probes, scores.correct, chat, max_new_tokens) if repeat else None
     return Measurement.of(
-        probes, scores.correct, [round(loss, 6) for loss in scores.loss], said,
+        probes, scores.correct, [round(loss, 6) for loss in scores.loss], said, sizes,
         model=name or getattr(model, "name_or_path", "") or type(model).__name__, adapter=adapter, chat=bool(chat),
         notes=tuple(found), seconds=round(time.perf_counter() - began, 2), noise=noise, task=learned,
         asked=circumstances(model, tokenizer, probes, chat, max_new_tokens),
@@ -93,6 +103,7 @@ def circumstances(
     """How the questions were put and on what: all that decides the figures besides the weights, as short texts.
 
     prompts, template, tokenizer: fingerprints. system, variables, date: as given. decoding, precision, device, batch: in words.
+    marking: which version of the rules says what is right.
     Nothing is drawn at random, so there is no seed.
 
     >>> asked = circumstances(model, tokenizer, [Probe("What is 2+2?", "4.", "arithmetic")])
@@ -106,13 +117,13 @@ def circumstances(
     prompts = [
         chat.render(tokenizer, p.prompt) if chat is not None and p.prompt else p.prompt or p.answer for p in probes
     ]
-    vocabulary = [sorted(tokenizer.get_vocab().items()), tokenizer.bos_token, tokenizer.eos_token]
     precisions = Counter({str(p.dtype).removeprefix("torch."): 0 for p in model.parameters()})
     for parameter in model.parameters():
         precisions[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
     asked = {
         "prompts": _fingerprint(sorted(prompts)),
-        "tokenizer": _fingerprint(vocabulary),
+        "tokenizer": vocabulary_of(tokenizer),
+        "marking": MARKING,
         "decoding": f"greedy, up to {max_new_tokens} tokens",
         "precision": precisions.most_common(1)[0][0] if precisions else "none",
         "device": input_device(model).type,
@@ -129,12 +140,23 @@ def circumstances(
 def _task_loss(model, tokenizer, texts: Sequence[str]) -> dict[str, Any]:
     """The mean loss of the new task's texts, nats a token, and which texts these were."""
     from capability_guard.asking import score
-    from capability_guard.encoding import context_length, encode
+    from capability_guard.encoding import context_length, encode, scored_bytes
 
-    loss = score(model, encode(tokenizer, list(texts), context_length(model))).mean_loss
+    scores = score(model, encode(tokenizer, list(texts), context_length(model)))
+    loss, sizes = scores.mean_loss, [scored_bytes(tokenizer, text) for text in texts]
     if not math.isfinite(loss):
         raise MeasurementError(f"The model's loss on the new task is {loss}: it diverged; use an earlier checkpoint.")
-    return {"loss": round(loss, 6), "texts": len(texts), "fingerprint": _fingerprint(list(texts))}
+    return {"loss": round(loss, 6), "texts": len(texts), "fingerprint": _fingerprint(list(texts)),
+            "tokens": sum(scores.tokens), "bytes": None if None in sizes else sum(sizes)}  # fmt: skip
+
+
+def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A fingerprint of a tokenizer: of its tokens, and of those that begin and end a text.
+
+    >>> len(vocabulary_of(tokenizer))
+    12
+    """
+    return _fingerprint([sorted(tokenizer.get_vocab().items()), tokenizer.bos_token, tokenizer.eos_token])
 
 
 def _fingerprint(value: object) -> str:

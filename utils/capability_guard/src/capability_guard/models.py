@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import cached_file
 
 from capability_guard.adapters import holds_weights, own_tokenizer, with_adapter
+from capability_guard.files import read_text
 
 DTYPE = "dtype" if hasattr(PretrainedConfig(), "dtype") else "torch_dtype"  # its name before transformers 4.56
 
@@ -132,9 +142,17 @@ def _weights(source: str | Path, name: str, **options) -> PreTrainedModel:
     """The model, every weight of it from the file: transformers would fill those that are absent with random numbers."""
     # float32, because with half precision rounding decides between two answers that are nearly as likely, and does so
     # differently on another machine. Safetensors, because to read a pickle is to run whatever code is in it.
-    model, found = AutoModelForCausalLM.from_pretrained(
-        source, **{DTYPE: torch.float32}, use_safetensors=True, output_loading_info=True, **options
-    )
+    options |= {DTYPE: torch.float32, "use_safetensors": True, "output_loading_info": True}
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(source, **options)
+    except (TypeError, ValueError, AttributeError) as error:
+        # How text was to be drawn from the model is of no account here, so settings for it that transformers refuses are none
+        # either. Only the tokens that end a text are taken from them.
+        try:
+            model, found = AutoModelForCausalLM.from_pretrained(source, generation_config=GenerationConfig(), **options)
+        except Exception:
+            raise error from None
+        model.generation_config.eos_token_id = _ends_in(source, options.get("local_files_only", False))
     if absent := sorted(found["missing_keys"]):
         raise ModelUnavailable(
             f"{name!r} lacks {len(absent)} of its weights, {absent[0]!r} for one; save it again with save_pretrained."
@@ -145,6 +163,17 @@ def _weights(source: str | Path, name: str, **options) -> PreTrainedModel:
             "save it as an adapter and give it as one."
         )
     return model
+
+
+def _ends_in(source: str | Path, local: bool) -> list[int] | None:
+    """The tokens that end a text, from a ``generation_config.json`` that is not read as a whole."""
+    try:
+        settings = json.loads(read_text(cached_file(str(source), "generation_config.json", local_files_only=local)))
+        named = settings["eos_token_id"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    ends = [end for end in (named if isinstance(named, list) else [named]) if type(end) is int]
+    return ends or None
 
 
 def _refused(name: str, error: Exception) -> ModelUnavailable | None:

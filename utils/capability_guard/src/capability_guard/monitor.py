@@ -33,6 +33,8 @@ from capability_guard.curve import LOSSES, Checkpoint, mean_losses, to_log
 from capability_guard.encoding import context_length, encode
 from capability_guard.forward import undisturbed
 from capability_guard.jsonl import DataError
+from capability_guard.matching import MARKING
+from capability_guard.measuring import vocabulary_of
 from capability_guard.probes import Probe, fingerprint, live_subset
 from capability_guard.processes import from_the_first, is_split, processes
 from capability_guard.weights import Weights, put_back, trained_weights
@@ -62,8 +64,8 @@ class RegressionMonitor(TrainerCallback):
     baseline: an earlier ``monitor.baseline`` of the same model, probes and texts, to measure step 0 only once.
     on_checkpoint: called with each Checkpoint as soon as it is measured.
     Use a new monitor for each model. Raises DataError for an empty probe set, ValueError for settings out of range, for a
-    baseline of other probes or texts, for a resumed run without one, and where the parameters are split over processes
-    (FSDP, DeepSpeed ZeRO-3), since no process has a whole model.
+    baseline of other probes, texts, tokenizer or max_new_tokens, for a resumed run without one, and where the parameters are split
+    over processes (FSDP, DeepSpeed ZeRO-3), since no process has a whole model.
 
     >>> from transformers import TrainingArguments
     >>> from capability_guard.probes import load_probes
@@ -221,7 +223,8 @@ class RegressionMonitor(TrainerCallback):
             self._measure(model, state, control, everything=True)
         elif self.baseline.asked != self._asked():
             raise ValueError(
-                "The baseline was measured on other probes or texts; give the monitor the same ones, or no baseline."
+                "The baseline was measured on other probes or texts, or with another tokenizer or max_new_tokens; give the "
+                "monitor the same ones, or no baseline."
             )
         else:
             self.before = self.after = self.baseline.outcomes
@@ -235,10 +238,12 @@ class RegressionMonitor(TrainerCallback):
         texts = repr([(name, list(texts)) for name, texts in self.texts.items()])
         live = ",".join(map(str, self._live_rows))
         chat = repr(self.chat) if self.chat else ""  # "" as it was before there were system turns and variables
-        return f"{fingerprint(self.probes)}-{hashlib.sha256((texts + live + chat).encode()).hexdigest()[:12]}"
+        return f"{fingerprint(self.probes)}-{hashlib.sha256((texts + live + chat + self._read_by).encode()).hexdigest()[:12]}"
 
     def _encode(self, model) -> None:
         """Tokenise once: the tokens of a probe do not change while the model does."""
+        template = self.tokenizer.get_chat_template() if self.chat and self.tokenizer.chat_template else ""
+        self._read_by = repr((vocabulary_of(self.tokenizer), template, self.max_new_tokens, MARKING))
         chosen = set(self.live)
         self._live_rows = [i for i, probe in enumerate(self.probes) if probe in chosen]
         self.live = [self.probes[i] for i in self._live_rows]  # in the order in which the rows are picked

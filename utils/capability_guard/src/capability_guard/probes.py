@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from capability_guard.doubts import left_out
 from capability_guard.files import write_whole
 from capability_guard.foreign import as_probe_row
 from capability_guard.jsonl import DataError, check_text, check_whole, numbered_rows
@@ -27,8 +28,8 @@ FIELDS = ("prompt", "answer", "capability", "kind", "use", "measure", "choices",
 class Probe:
     """One question whose right answer is known, or one text whose loss is watched.
 
-    prompt: what the model reads. answer: what it must say next, after one space, letter for letter. What it says after
-    that is not looked at, so an answer that could be the beginning of a longer one ends with its full stop.
+    prompt: what the model reads. answer: what it must say next, after one space, letter for letter. More words may follow, so an
+    answer after which none may ends with its full stop; a longer word or number ("13000" for "13") is another answer.
     capability: the group that it is reported under.
     kind: "known" (this very text was trained on), "rephrased" (the fact was, this wording was not) or
     "held-out" (not even the fact was; only the skill can answer it).
@@ -129,7 +130,7 @@ def probe_of(row: dict, where: str) -> Probe:
 
 
 def load_probes(source: str | Path, use: str = "probe") -> list[Probe]:
-    """Probes from a JSONL file, or from all ``*.jsonl`` of a folder; ``probe_of`` says what a row looks like.
+    """Probes from a JSONL file, or from all ``*.jsonl`` of a folder (``.JSONL`` too); ``probe_of`` says what a row looks like.
 
     use: "probe" for the rows that are measured, "replay" for those set aside to be practised again.
     Raises DataError when a file is faulty or when nothing is left to measure.
@@ -139,7 +140,9 @@ def load_probes(source: str | Path, use: str = "probe") -> list[Probe]:
     """
     folder = Path(source)
     # Sorted, since each file system lists a folder in its own order, and outcomes are compared by their position.
-    files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else [folder]
+    files = (
+        sorted(file for file in folder.iterdir() if file.suffix.lower() == ".jsonl") if folder.is_dir() else [folder]
+    )
     probes, seen = [], {}
     for file in files:
         for probe in read_probes(file, use):
@@ -157,7 +160,8 @@ def load_probes(source: str | Path, use: str = "probe") -> list[Probe]:
                 "and are two; write them as one."
             )
     if not probes:
-        raise DataError(f"{folder} has no rows with use {use!r}; add some, one JSON object a line.")
+        said = [f"{folder} has no rows with use {use!r}; add some, one JSON object a line.", *left_out(folder)]
+        raise DataError(" ".join(said))
     return probes
 
 

@@ -1,7 +1,8 @@
 """The statistics of "before and after": each figure here compares the same probes, measured twice.
 
 An outcome is lost (right before, wrong after), gained (the other way round) or unchanged. Bounds are one-sided, each at a
-level of its own, because a gate asks one thing: did it get worse, and by how much at most?
+level of its own, because a gate asks one thing: did it get worse, and by how much at most? What is neither right nor wrong is
+compared in ``differences``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import beta, binomtest, norm, ttest_1samp
+from scipy.stats import beta, binomtest, norm
 
 # An integral over probabilities, as a sum at 241 normal quantiles: dense in the tails, and exact to four digits.
 NORMAL = np.linspace(-8, 8, 241)
@@ -132,36 +133,6 @@ def _smallest(probes: int, enough) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle / probes) else (middle + 1, high)
     return high
-
-
-def mean_rise(rises: Sequence[float], level: float) -> tuple[float, float, float, float]:
-    """(mean, lower bound, upper bound, p) of paired differences: Student's t, with ``level`` beyond each bound.
-
-    p tests for a rise. Differences that are all alike have no spread: both bounds are then the mean, and p is 0 or 1.
-
-    rises: nats per token, one a text. level: a chance, 0 to 1.
-
-    >>> [round(x, 3) for x in mean_rise([0.10, 0.20, 0.15, 0.12, 0.18], level=0.05)]
-    [0.15, 0.111, 0.189, 0.001]
-    """
-    values = np.asarray(rises, float)
-    mean = float(values.mean())
-    if len(values) < 2 or np.ptp(values) == 0:
-        return mean, mean, mean, 0.0 if mean > 0 else 1.0
-    test = ttest_1samp(values, 0, alternative="greater")
-    # A two-sided interval leaves half of its error on each side, so one of 1 - 2 * level leaves ``level``.
-    interval = ttest_1samp(values, 0).confidence_interval(1 - 2 * level)
-    return mean, float(interval.low), float(interval.high), float(test.pvalue)
-
-
-def fewest_texts(level: float) -> int:
-    """Fewer paired differences than this cannot speak at ``level``: even if each had risen, the sign test would not.
-
-    >>> fewest_texts(0.05)  # four rises of four are a chance of 1 in 16, five of five 1 in 32
-    5
-    """
-    # Student's t would speak of two already, and trust that the differences are normal, which two texts cannot show.
-    return max(2, math.ceil(math.log2(1 / level)))
 
 
 def unpaired(

@@ -11,7 +11,7 @@ import sys
 import traceback
 
 from capability_guard import __version__
-from capability_guard.cli import compare, gate, measure, probes
+from capability_guard.cli import compare, fade, gate, measure, probes
 from capability_guard.threads import wait_briefly
 
 UNABLE = 2
@@ -22,6 +22,7 @@ Catch what fine-tuning made a language model forget.
   capability-guard compare --model M --adapter A --probes P   measure both and judge, in one command
   capability-guard measure --model M --probes P --out R.json  measure one model, for later
   capability-guard gate    baseline.json candidate.json       judge two measurements
+  capability-guard fade    --model M --adapter A --probes P --out B   turn A down until it forgets no more than is allowed
 """
 EPILOG = "Exit code 0: passed (or done). 1: regressed. 2: it cannot be certified, or something was wrong; one sentence says what."
 
@@ -58,6 +59,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"capability-guard {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (probes, compare, measure, gate):
+    for command in (probes, compare, measure, gate, fade):
         command.add_to(commands)
     return parser

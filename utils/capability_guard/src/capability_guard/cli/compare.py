@@ -1,7 +1,7 @@
 """``capability-guard compare``: base, adapter and probes in, verdict out. Both are measured and judged in one command.
 
 The base is loaded once. What it knew is kept in a folder, under a fingerprint of its weights, the probes and the way of
-asking, so that the next adapter of the same base is measured alone.
+asking, so that the next adapter of the same base is measured alone. Of several adapters, the best within the budget is named.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ from capability_guard.cli.options import (
 if TYPE_CHECKING:
     import torch
 
-    from capability_guard.measurement import Measurement
+    from capability_guard.gate import Decision
+    from capability_guard.gate.several import Choice
+    from capability_guard.measurement import Measurement, MeasurementError
 
 CANDIDATE = "candidate.json"  # in the folder that is kept: the last one measured
 EPILOG = """\
-Exit code 0: passed. 1: regressed. 2: cannot certify, or something was wrong.
+Exit code 0: passed. 1: regressed. 2: cannot certify, or something was wrong. With several candidates: 0: at least one passed, and
+the best of those is named. 1: all regressed. 2: anything else. `capability-guard gate --help` says how the best is chosen.
 
   capability-guard compare --model my_model --adapter my_adapter --probes my_probes.jsonl --max-drop 5 --html report.html
   capability-guard compare --model my_model --candidate my_tuned_model --probes my_probes.jsonl
@@ -45,8 +48,10 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     parser.add_argument("--model", required=True, help="the base: a folder, or an id on the Hugging Face hub")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--adapter", help="the candidate, as a folder with a peft adapter for that base")
-    what.add_argument("--candidate", help="the candidate, as a model of its own: a folder or a hub id")
+    what.add_argument("--adapter", nargs="+", metavar="FOLDER",
+                      help="the candidate, as a folder with a peft adapter for that base; several: the best is named")  # fmt: skip
+    what.add_argument("--candidate", nargs="+", metavar="MODEL",
+                      help="the candidate, as a model of its own: a folder or a hub id; several: the best is named")  # fmt: skip
     parser.add_argument("--probes", required=True, help="a JSONL file of probes, or a folder with several")
     parser.add_argument("--keep", default=".capability-guard", metavar="FOLDER",
                         help="where the measurements are kept (default: %(default)s)")  # fmt: skip
@@ -58,7 +63,6 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Measure what is not known yet, judge, report; the exit code."""
-    from capability_guard.gate import judge
     from capability_guard.gate.rule import Rules
     from capability_guard.jsonl import DataError
     from capability_guard.measurement import MeasurementError
@@ -75,51 +79,65 @@ def run(asked: argparse.Namespace) -> int:
             **{**rules_of(asked), "critical": tuple(asked.critical), "informational": tuple(asked.informational)}
         )
         rules.check_names({probe.capability for probe in probes})  # now, and not after minutes of measuring
-        baseline, candidate = measure_both(asked, probes, keep)
-        decision = judge(baseline, candidate, **rules_of(asked))
+        baseline, found = measure_all(asked, probes, keep)
+        decision = _judged(asked, baseline, found)
     except (DataError, MeasurementError) as error:
         return refuse(error)
     except OSError as error:
         return refuse(
             f"{keep} cannot be written ({error.strerror or error}); free some space, or choose another --keep."
         )
-    return report(decision, asked, [*keep.glob("baseline-*.json"), keep / CANDIDATE])
+    return report(decision, asked, [*keep.glob("baseline-*.json"), keep / CANDIDATE, *keep.glob("candidate-*.json")])
 
 
-def measure_both(asked: argparse.Namespace, probes: list, keep: Path) -> tuple[Measurement, Measurement]:
-    """(what the base knows, what the candidate knows); both are kept. Raises DataError, MeasurementError or OSError."""
-    from capability_guard.adapters import check_weights, with_adapter
+def _judged(
+    asked: argparse.Namespace, baseline: Measurement, found: list[Measurement | MeasurementError]
+) -> Decision | Choice:
+    """The verdict on the only candidate, or the choice among several. Raises MeasurementError."""
+    from capability_guard.gate import judge
+    from capability_guard.gate.names import short_names
+    from capability_guard.gate.several import judge_all
+
+    if len(found) > 1:
+        names = short_names(asked.adapter or asked.candidate)
+        return judge_all(baseline, dict(zip(names, found, strict=True)), **rules_of(asked))
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return judge(baseline, found[0], **rules_of(asked))
+
+
+def measure_all(
+    asked: argparse.Namespace, probes: list, keep: Path
+) -> tuple[Measurement, list[Measurement | MeasurementError]]:
+    """(what the base knows, what each candidate knows, or why that could not be measured); all are kept.
+
+    Raises DataError, MeasurementError or OSError.
+    """
+    from capability_guard.adapters import check_weights
+    from capability_guard.cli.in_turn import Base, measure_in_turn
+    from capability_guard.doubts import left_out
     from capability_guard.measurement import MeasurementError
     from capability_guard.measuring import measure
-    from capability_guard.models import ModelUnavailable, load_model, tokenizer_of
+    from capability_guard.models import ModelUnavailable, load_model
 
-    how = how_to_ask(asked)
+    how = how_to_ask(asked) | {"notes": left_out(asked.probes)}
     quiet_libraries()
-    trust = asked.trust_remote_code
     try:
-        model, tokenizer = load_model(asked.model, trust_remote_code=trust)
-        known = keep / f"baseline-{_key(model, tokenizer, probes, how)}.json"
+        base = Base(asked, *load_model(asked.model, trust_remote_code=asked.trust_remote_code))
+        known = keep / f"baseline-{_key(base.model, base.tokenizer, probes, how)}.json"
         baseline = _kept(known)
         if baseline is None:
-            check_weights(model)
-            baseline = measure(model, tokenizer, probes, name=asked.model, **how)
+            check_weights(base.model)
+            baseline = measure(base.model, base.tokenizer, probes, name=asked.model, **how)
             baseline.save(known)
             print(f"The base was measured in {baseline.seconds:.1f} s, and is kept in {known}.", flush=True)
         else:
             print(f"The base was measured before ({baseline.measured}): {known}.", flush=True)
-        if asked.adapter is not None:
-            model = with_adapter(model, asked.adapter, asked.model, asked.same_base, trust)
-            tokenizer = tokenizer_of(asked.adapter, trust) or tokenizer
-        else:
-            del model  # two whole models need not be in memory at once
-            model, tokenizer = load_model(asked.candidate, trust_remote_code=trust)
     except ModelUnavailable as error:
         raise MeasurementError(str(error)) from error
-    check_weights(model)
-    name = asked.model if asked.adapter is not None else asked.candidate
-    candidate = measure(model, tokenizer, probes, name=name, adapter=asked.adapter, **how)
-    candidate.save(keep / CANDIDATE)
-    return baseline, candidate
+    many = len(asked.adapter or asked.candidate)
+    files = [keep / (CANDIDATE if many == 1 else f"candidate-{i}.json") for i in range(1, many + 1)]
+    return baseline, measure_in_turn(base, probes, how, files)
 
 
 def _key(model: torch.nn.Module, tokenizer, probes: list, how: dict[str, Any]) -> str:

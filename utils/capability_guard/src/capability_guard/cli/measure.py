@@ -35,6 +35,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Check all that can be checked, then load, measure, write and show; the exit code."""
+    from capability_guard.doubts import left_out
     from capability_guard.jsonl import DataError
     from capability_guard.measurement import MeasurementError
     from capability_guard.probes import load_probes
@@ -44,7 +45,7 @@ def run(asked: argparse.Namespace) -> int:
     try:
         check_writable(asked.out, asked.probes)
         probes = load_probes(asked.probes)
-        how = how_to_ask(asked)
+        how = how_to_ask(asked) | {"notes": left_out(asked.probes)}
         measurement = check(asked.model, probes, asked.adapter, asked.trust_remote_code, asked.same_base, **how)
         measurement.save(asked.out)
     except (DataError, MeasurementError) as error:
@@ -105,6 +106,8 @@ def show(measurement: Measurement, out: str) -> None:
     console.print(table)
     said = f"{len(measurement.rows)} probes in {measurement.seconds:.1f} s, written to {out}"
     console.print(said, soft_wrap=True, markup=False)
+    for note in measurement.notes:
+        console.print(f"Note: {escape(clean(note))}", soft_wrap=True, highlight=False)
     if measurement.noise is not None:
         flips = sum(measurement.noise.values())
         said = f"{flips} of {len(measurement.rows)} outcomes flip when the same model is asked in other batches or in bfloat16."

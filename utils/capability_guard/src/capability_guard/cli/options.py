@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from capability_guard.gate import Decision
+    from capability_guard.gate.several import Choice
 
 # What an earlier report of each kind has near its beginning: only that may be overwritten.
 MARKS = {"json": '"verdict"', "junit": "<testsuites", "html": "<!doctype html", "markdown": "<!-- capability-guard -->"}
@@ -26,8 +27,9 @@ def refuse(why: object, code: int = 2) -> int:
 def blank(asked: argparse.Namespace, names: Sequence[str]) -> str:
     """What is wrong where an option was given as an empty text, as by a variable that is not set; "" if nothing is."""
     for name in names:
-        value = getattr(asked, name)
-        if value is not None and not str(value).strip():
+        given = getattr(asked, name)
+        values = given if isinstance(given, list) else [given]
+        if any(value is not None and not str(value).strip() for value in values):
             return f"--{name} is empty; give a name, or leave out what is not needed."
     return ""
 
@@ -102,20 +104,29 @@ def rules_of(asked: argparse.Namespace) -> dict[str, Any]:
 def add_report_options(parser: argparse.ArgumentParser) -> None:
     """Where the decision is written, besides the terminal."""
     parser.add_argument("--json", metavar="FILE", help="write the decision as JSON")
-    parser.add_argument("--junit", metavar="FILE", help="write it as JUnit XML, one test case a capability")
+    parser.add_argument("--junit", metavar="FILE",
+                        help="write it as JUnit XML, one test case a capability, or of several candidates one each")  # fmt: skip
     parser.add_argument("--html", metavar="FILE", help="write it as one page to read")
     parser.add_argument("--markdown", metavar="FILE", help="write it as Markdown, for a pull request or a job summary")
 
 
-def report(decision: Decision, asked: argparse.Namespace, inputs: Sequence[str | Path]) -> int:
+def report(decision: Decision | Choice, asked: argparse.Namespace, inputs: Sequence[str | Path]) -> int:
     """Print the decision and write each report that was asked for; the exit code. inputs: files that must stay as they are."""
-    from capability_guard.gate.markdown import write_markdown
-    from capability_guard.gate.reports import write_html, write_json, write_junit
-    from capability_guard.gate.rule import EXIT, UNSURE
-    from capability_guard.gate.terminal import show
+    from capability_guard.gate import markdown, reports, several_reports, terminal
+    from capability_guard.gate.rule import EXIT, UNSURE, Decision
 
-    show(decision)
-    writers = {"json": write_json, "junit": write_junit, "html": write_html, "markdown": write_markdown}
+    if isinstance(decision, Decision):
+        terminal.show(decision)
+        files, write_markdown = reports, markdown.write_markdown
+    else:
+        terminal.show_several(decision)
+        files, write_markdown = several_reports, markdown.write_markdown_several
+    writers = {
+        "json": files.write_json,
+        "junit": files.write_junit,
+        "html": files.write_html,
+        "markdown": write_markdown,
+    }
     wanted = {kind: getattr(asked, kind) for kind in writers if getattr(asked, kind) is not None}
     if len(set(wanted.values())) < len(wanted):
         return refuse("Two reports have one name; give each its own.", EXIT[UNSURE])

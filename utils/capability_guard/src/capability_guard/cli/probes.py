@@ -31,6 +31,7 @@ def run(asked: argparse.Namespace) -> int:
     from rich.markup import escape
     from rich.table import Table
 
+    from capability_guard.doubts import doubts, left_out
     from capability_guard.gate.reports import clean
     from capability_guard.jsonl import DataError
     from capability_guard.power import probes_needed, smallest_drop
@@ -60,4 +61,6 @@ def run(asked: argparse.Namespace) -> int:
         f"{len(probes)} probes. To see a drop of {asked.drop:g} points with a chance of 80 % takes {needed} of them, "
         "if none is gained meanwhile.", soft_wrap=True, highlight=False,
     )  # fmt: skip
+    for doubt in (*doubts(probes), *left_out(asked.probes)):
+        console.print(f"Note: {escape(clean(doubt))}", soft_wrap=True, highlight=False)
     return 0

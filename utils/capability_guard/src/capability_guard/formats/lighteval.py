@@ -139,7 +139,7 @@ def read_details(path: Path) -> list[dict]:
     >>> _ = (FOLDER / "details.parquet").write_bytes(b"PAR1")
     >>> read_details(FOLDER / "details.parquet")
     Traceback (most recent call last):
-    capability_guard.measurement.MeasurementError: ...details.parquet is not what lighteval writes (ArrowInvalid: ...
+    capability_guard.rows.MeasurementError: ...details.parquet is not what lighteval writes (ArrowInvalid: ...
     """
     try:
         import pyarrow

@@ -1,6 +1,7 @@
 """The gate: did the candidate get worse than the baseline?
 
 ``rule`` has the rule, ``pairs`` what belongs together, ``reports`` and ``markdown`` the decision as files, ``terminal`` as a table.
+``several`` judges many candidates against one baseline, and names the best within the budget.
 """
 
 from __future__ import annotations

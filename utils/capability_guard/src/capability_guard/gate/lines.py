@@ -1,7 +1,7 @@
 """The lines of the gate: what was lost in each capability and in all of them, with bounds, a word and its reason.
 
-Right and wrong is compared by the exact tests of pairs, shares and losses by Student's t on the differences, and means of
-which no single outcomes are known by the normal distribution. ``rule`` makes one verdict of the lines.
+Right and wrong is compared by the exact tests of pairs, shares and losses by a bound on their differences that trusts no shape,
+and means of which no single outcomes are known by the normal distribution. ``rule`` makes one verdict of the lines.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from capability_guard import statistics as paired
-from capability_guard.gate.pairs import Pair
+from capability_guard.differences import TIMES, fewest_to_pass, mean_rise
+from capability_guard.gate.pairs import Pair, not_made_up, share_of, standing
 from capability_guard.measurement import Mean, MeasurementError
 
 PASSED, REGRESSED, UNSURE = "passed", "regressed", "cannot certify"
@@ -34,7 +35,7 @@ class Rules:
 
     >>> Rules(max_drop=0)
     Traceback (most recent call last):
-    capability_guard.measurement.MeasurementError: max_drop is 0; give a number above 0 and below 100: 0 cannot be certified.
+    capability_guard.rows.MeasurementError: max_drop is 0; give a number above 0 and below 100: 0 cannot be certified.
     """
 
     max_drop: float = 5.0
@@ -56,6 +57,15 @@ class Rules:
             raise MeasurementError(f'certify is {self.certify!r}; give "together" or "each".')
         if both := set(self.critical) & set(self.informational):
             raise MeasurementError(f"{min(both)!r} is named critical and informational; choose one.")
+
+    @property
+    def level(self) -> float:
+        """By what chance the upper bound of a drop may be wrong. A loss is beyond chance where p is at most ``alpha``, always.
+
+        >>> Rules(alpha=0.01).level  # of one candidate; where several are judged, ``several`` divides it among them
+        0.01
+        """
+        return self.alpha
 
     def check_names(self, names: set[str]) -> None:
         """Raises MeasurementError for a name that is not measured: it would match nothing, and what was meant would not decide.
@@ -140,7 +150,7 @@ def grouped(pairs: Iterable[Pair], rules: Rules) -> dict[tuple[str, str], list[P
     whole = {}
     for name, wanted in ((TOGETHER, "outcomes"), (ALL_SHARES, "shares"), (ALL_TEXTS, "losses")):
         deciding = [rows for (capability, kind), rows in groups.items() if kind == wanted and rules.decides(capability)]
-        able = [rows for rows in deciding if wanted != "outcomes" or not _nothing_to_lose(*_known(rows), rules)]
+        able = [rows for rows in deciding if wanted == "losses" or not _nothing_to_lose(*_known(rows), rules)]
         if len(deciding) > 1:
             whole[name, wanted] = [row for rows in able or deciding for row in rows]
     return {**whole, **groups}
@@ -150,7 +160,7 @@ def _known(pairs: list[Pair]) -> tuple[float, float]:
     """(per cent that the baseline has right, per cent that guessing would give): of four choices, a quarter."""
     n = len(pairs)
     guessed = sum(1 / len(row.choices) if row.choices else 0 for row, _ in pairs)
-    return 100 * sum(row.right for row, _ in pairs) / n, 100 * guessed / n
+    return 100 * sum(share_of(row) for row, _ in pairs) / n, 100 * guessed / n
 
 
 def decide(groups: dict[tuple[str, str], list[Pair]], means: list[tuple[Mean, Mean]], rules: Rules) -> list[Comparison]:
@@ -182,7 +192,7 @@ def decide(groups: dict[tuple[str, str], list[Pair]], means: list[tuple[Mean, Me
     rows = [
         (replace(row, p=next(corrected), alone=row.p) if row.critical else row, objection) for row, objection in judged
     ]
-    return [_word(row, objection, rules.alpha, tests if row.critical else 1) for row, objection in rows]
+    return [_word(row, objection, rules, tests if row.critical else 1) for row, objection in rows]
 
 
 def _outcomes(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple[Comparison, str]:
@@ -191,83 +201,84 @@ def _outcomes(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tup
     lost = sum(before.right and not after.right for before, after in pairs)
     gained = sum(after.right and not before.right for before, after in pairs)
     before, guessed = _known(pairs)  # what is right by guessing cannot be lost
-    standing = _not_made_up(pairs) if name == TOGETHER else gained
+    stood = not_made_up(pairs) if name == TOGETHER else gained
     row = Comparison(
         name, critical, "points", n, before, before + 100 * (gained - lost) / n, 100 * (lost - gained) / n,
-        100 * paired.least_lost(n, lost, gained, rules.alpha), 100 * paired.most_lost(n, lost, standing, rules.alpha),
+        100 * paired.least_lost(n, lost, gained, rules.alpha), 100 * paired.most_lost(n, lost, stood, rules.level),
         paired.mcnemar(lost, gained, "greater"), rules.max_drop, lost, gained,
     )  # fmt: skip
-    return row, _nothing_to_lose(before, guessed, rules)
-
-
-def _not_made_up(pairs: list[Pair]) -> int:
-    """Of the gains, those that stand against a loss in the same capability: what is gained in one makes no loss in another good."""
-    changes: dict[str, list[int]] = {}
-    for before, after in pairs:
-        counted = changes.setdefault(before.capability, [0, 0])
-        counted[0] += bool(before.right and not after.right)
-        counted[1] += bool(after.right and not before.right)
-    return sum(min(lost, gained) for lost, gained in changes.values())
+    return row, _nothing_to_lose(before, guessed, rules, row.high)
 
 
 def _shares(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple[Comparison, str]:
     """How right each answer is, from 0 to 1, paired; an outcome that is right or wrong counts as 1 or 0."""
-    n, fewest = len(pairs), paired.fewest_texts(rules.alpha)
-    share = [[float(row.right) if row.share is None else row.share for row in pair] for pair in pairs]
-    drop, low, high, p = paired.mean_rise([before - after for before, after in share], rules.alpha)
-    high = max(
-        high, paired.most_lost(n, 0, 0, rules.alpha)
-    )  # equal shares have no spread, and prove no more than equal outcomes
-    before = 100 * sum(x for x, _ in share) / n
+    n = len(pairs)
+    falls = [share_of(before) - share_of(after) for before, after in pairs]
+    drop, low, _, p = mean_rise(falls, rules.alpha, reach=1.0)
+    held = standing(pairs, falls) if name == ALL_SHARES else falls
+    # Equal shares have no spread, and prove no more than equal outcomes.
+    high = max(mean_rise(held, rules.level, reach=1.0)[2], paired.most_lost(n, 0, 0, rules.level))
+    before, _ = _known(pairs)
     row = Comparison(
         name, critical, "points", n, before, before - 100 * drop, 100 * drop, 100 * low, 100 * high, p, rules.max_drop
     )
-    return row, f"{n} answers are too few to tell; use {fewest} or more" if n < fewest else _nothing_to_lose(
-        before, 0, rules
-    )
+    return row, _nothing_to_lose(before, 0, rules, row.high)
 
 
 def _losses(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple[Comparison, str]:
     """Losses of texts, paired."""
-    n, fewest = len(pairs), paired.fewest_texts(rules.alpha)
-    mean, low, high, p = paired.mean_rise([after.loss - before.loss for before, after in pairs], rules.alpha)
+    n, reach = len(pairs), TIMES * rules.max_loss_rise
+    rises = [after.loss - before.loss for before, after in pairs]
+    mean, low, _, p = mean_rise(rises, rules.alpha, reach)
+    high = mean_rise(standing(pairs, rises) if name == ALL_TEXTS else rises, rules.level, reach)[2]
     before = sum(row.loss for row, _ in pairs) / n
-    row = Comparison(name, critical, "nats", n, before, before + mean, mean, low, high, p, rules.max_loss_rise)
-    return row, f"{n} texts are too few to tell; use {fewest} or more" if n < fewest else ""
+    return Comparison(name, critical, "nats", n, before, before + mean, mean, low, high, p, rules.max_loss_rise), ""
 
 
 def _unpaired(before: Mean, after: Mean, critical: bool, rules: Rules) -> tuple[Comparison, str]:
     """Two means with their standard errors: what is left where no single outcomes are known."""
-    drop, low, high, p = paired.unpaired(before.value, after.value, before.error, after.error, rules.alpha)
+    drop, low, high, p = _apart(before.value, after.value, before.error, after.error, rules)
     row = Comparison(
         f"{before.name} (unpaired)", critical, "points", before.samples, 100 * before.value, 100 * after.value,
         100 * drop, 100 * low, 100 * high, p, rules.max_drop,
     )  # fmt: skip
     if not before.error or not after.error:
         return row, "a standard error of 0 says nothing about other questions; keep the samples (--log_samples)"
-    return row, _nothing_to_lose(row.before, 0, rules)
+    return row, _nothing_to_lose(row.before, 0, rules, row.high)
+
+
+def _apart(before: float, after: float, error_before: float, error_after: float, rules: Rules) -> tuple[float, ...]:
+    """``unpaired``, each bound at its own level."""
+    drop, low, _, p = paired.unpaired(before, after, error_before, error_after, rules.alpha)
+    return drop, low, paired.unpaired(before, after, error_before, error_after, rules.level)[2], p
 
 
 def _unpaired_together(means: list[tuple[Mean, Mean]], rules: Rules) -> tuple[Comparison, str]:
     """Several means as one: each task counts alike, since of some the number of samples is not known."""
+    means = [both for both in means if not _nothing_to_lose(100 * both[0].value, 0, rules)] or means
     n = len(means)
     sides = [
         (sum(m.value for m in side) / n, math.sqrt(sum(m.error**2 for m in side)) / n)
         for side in zip(*means, strict=True)
     ]
     (before, error_before), (after, error_after) = sides
-    drop, low, high, p = paired.unpaired(before, after, error_before, error_after, rules.alpha)
+    drop, low, _, p = _apart(before, after, error_before, error_after, rules)
+    stood = sum(min(b.value, a.value) for b, a in means) / n  # what is gained in one task makes no loss in another good
+    high = _apart(before, stood, error_before, error_after, rules)[2]
     row = Comparison(
         ALL_MEANS, True, "points", None, 100 * before, 100 * after, 100 * drop, 100 * low, 100 * high, p, rules.max_drop
     )
     if not all(m.error for both in means for m in both):
         return row, "a standard error of 0 says nothing about other questions; keep the samples (--log_samples)"
-    return row, _nothing_to_lose(row.before, 0, rules)
+    return row, _nothing_to_lose(row.before, 0, rules, row.high)
 
 
-def _nothing_to_lose(before: float, guessed: float, rules: Rules) -> str:
-    """Why these probes can show no loss beyond the budget: the baseline itself does not know them. "" if it does."""
-    if before - guessed > rules.max_drop:
+def _nothing_to_lose(before: float, guessed: float, rules: Rules, high: float = 0.0) -> str:
+    """Why these probes can show no loss beyond the budget: the baseline itself does not know them. "" if it does.
+
+    high: the upper bound of the drop; below 0 it is certain that the candidate knows more, and nothing was lost.
+    """
+    if before - guessed > rules.max_drop or high < 0:
         return ""
     by_chance = f", of which guessing gives {guessed:.0f} %" if guessed else ""
     return (
@@ -276,9 +287,9 @@ def _nothing_to_lose(before: float, guessed: float, rules: Rules) -> str:
     )
 
 
-def _word(row: Comparison, objection: str, alpha: float, tests: int) -> Comparison:
+def _word(row: Comparison, objection: str, rules: Rules, tests: int) -> Comparison:
     """The line with its verdict, and the sentence that explains it. tests: how many lines share the chance of a false alarm."""
-    points, allowed, real = row.unit == "points", f"{row.budget:g} are allowed", row.p <= alpha
+    points, allowed, real = row.unit == "points", f"{row.budget:g} are allowed", row.p <= rules.alpha
     seen, most = (f"{x:.1f} points" if points else f"{x:.3f} nats a token" for x in (row.drop, row.high))
     # In this order: what no number of probes could settle, then a loss that is certain, then one that is ruled out.
     if objection:
@@ -295,7 +306,7 @@ def _word(row: Comparison, objection: str, alpha: float, tests: int) -> Comparis
         left = f"A real loss, of {seen} as seen ({p_text(row.p)}), may be up to {most}; {allowed}"
     else:
         left = f"A loss of up to {most} cannot be ruled out; {allowed}"
-    needed = _needed(row, alpha, tests)
+    needed = _needed(row, rules, tests)
     more = (
         f"It takes at least about {needed} such probes to tell ({row.probes} asked)"
         if needed
@@ -304,14 +315,15 @@ def _word(row: Comparison, objection: str, alpha: float, tests: int) -> Comparis
     return replace(row, word=UNSURE, why=f"{left}. {more}.", needed=needed)
 
 
-def _needed(row: Comparison, alpha: float, tests: int) -> int | None:
+def _needed(row: Comparison, rules: Rules, tests: int) -> int | None:
     """About how many probes would settle a line that is open. To block it takes a p that is small enough even if it is the
     smallest of all ``tests``, which Holm multiplies by their number."""
-    if row.lost is None:  # texts and means: how much they scatter among more of them is not known
-        return None
+    if row.lost is None:  # how much more of them would scatter is not known: so many it takes if they do not at all
+        fewest = fewest_to_pass(row.budget / 100 if row.unit == "points" else 1 / TIMES, rules.level)
+        return fewest if row.drop <= row.budget and (row.probes or fewest) < fewest else None
     if row.drop > row.budget:
-        return paired.probes_to_block(row.probes, row.lost, row.gained, alpha / tests)
-    return paired.probes_to_pass(row.probes, row.lost, row.gained, row.budget / 100, alpha)
+        return paired.probes_to_block(row.probes, row.lost, row.gained, rules.alpha / tests)
+    return paired.probes_to_pass(row.probes, row.lost, row.gained, row.budget / 100, rules.level)
 
 
 def p_text(value: float) -> str:

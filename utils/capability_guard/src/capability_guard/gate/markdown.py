@@ -1,15 +1,22 @@
-"""A decision of the gate as Markdown, for a pull request or a job's summary: the verdict, one table, the worst answers folded."""
+"""A decision of the gate as Markdown, for a pull request or a job's summary: the verdict, one table, the worst answers folded.
+
+The choice among several candidates has one row for each, and folds what belongs to one of them.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from capability_guard.files import write_whole
 from capability_guard.gate.reports import SYMBOL, clean
 from capability_guard.gate.rule import PASSED, Decision, learned_text
-from capability_guard.gate.terminal import COLUMNS, cells
+from capability_guard.gate.several import Candidate, Choice
+from capability_guard.gate.several_reports import learned, lost, why
+from capability_guard.gate.several_words import level_text
+from capability_guard.gate.terminal import CANDIDATES, COLUMNS, cells
 
 SHOWN = 10  # lost answers: a summary is read on a phone, and the page has the rest
 MARK = "<!-- capability-guard -->"  # by which a bot finds its own comment again
@@ -48,20 +55,68 @@ def markdown(decision: Decision) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def write_markdown_several(choice: Choice, path: str | Path) -> Path:
+    """Write ``markdown_several(choice)``, whole or not at all. Raises OSError when it cannot be written.
+
+    >>> from capability_guard.gate.several import unable
+    >>> path = write_markdown_several(unable(["a.json", "b.json"], "base.json is not JSON."), FOLDER / "summary.md")
+    >>> path.read_text(encoding="utf-8").startswith(MARK)
+    True
+    """
+    return write_whole(path, markdown_several(choice))
+
+
+def markdown_several(choice: Choice) -> str:
+    """The choice among several: the sentence that names the best, one row a candidate, and each by itself, folded.
+
+    >>> from capability_guard.gate.several import unable
+    >>> print(markdown_several(unable(["a.json", "b.json"], "base.json is not JSON.")).splitlines()[2])
+    ## ? Cannot certify
+    """
+    parts = [MARK, f"## {SYMBOL[choice.word]} {choice.word.capitalize()}", _text(choice.why)]
+    if choice.baseline is not None:
+        rows = [(one.name, learned(one), lost(one), f"{SYMBOL[one.word]} {one.word}{', the best' if one is choice.best else ''}")
+                for one in choice.candidates]  # fmt: skip
+        parts += [f"Against {_code(choice.baseline.name)}", _rows(CANDIDATES, rows)]
+        if said := [one for one in choice.candidates if one.word != PASSED or one.copy_of]:
+            parts.append("\n".join(f"- **{_text(one.name)}**: {_text(why(one))}" for one in said))
+    if notes := [note for note in (*choice.notes, level_text(choice.rules)) if note]:
+        parts.append("\n".join(f"> {_text(note)}  " for note in notes))
+    parts += [_one(one) for one in choice.candidates if one.decision.comparisons and one.copy_of is None]
+    return "\n\n".join(parts) + "\n"
+
+
+def _one(candidate: Candidate) -> str:
+    decision = candidate.decision
+    # Between tags Markdown means nothing, so a backslash would be seen; what is linked after Markdown was read still is.
+    name = LINKED.sub("\\1\u200b", escape(_line(candidate.name)[:120], quote=False))
+    parts = [f"<summary>{SYMBOL[candidate.word]} {name}</summary>", _table(decision)]
+    if decision.lost:
+        parts.append(_answers(decision))
+    parts += [f"> {_text(note)}  " for note in decision.notes]
+    return "\n\n".join(["<details>\n" + parts[0], *parts[1:], "</details>"])
+
+
 def _table(decision: Decision) -> str:
-    lines = ["| " + " | ".join(COLUMNS[:-1]) + " |", "|---" * len(COLUMNS[:-1]) + "|"]
+    rows = []
     for row in decision.comparisons:
         *values, word, _ = cells(row)
-        lines.append("| " + " | ".join(_text(value) for value in (*values, f"{SYMBOL[row.word]} {word}")) + " |")
-    return "\n".join(lines)
+        rows.append((*values, f"{SYMBOL[row.word]} {word}"))
+    return _rows(COLUMNS[:-1], rows)
+
+
+def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(_text(value) for value in row) + " |" for row in rows)])
 
 
 def _folded(decision: Decision) -> str:
-    shown = decision.lost[:SHOWN]
-    head = f"Answers that were lost: the worst {len(shown)} of {len(decision.lost)}"
-    rows = [f"| {_text(x.prompt)} | {_text(x.before)} | {_text(x.after)} |" for x in shown]
-    table = "\n".join(["| probe | baseline | candidate |", "|---|---|---|", *rows])
-    return f"<details>\n<summary>{head}</summary>\n\n{table}\n\n</details>"
+    head = f"Answers that were lost: the worst {min(SHOWN, len(decision.lost))} of {len(decision.lost)}"
+    return f"<details>\n<summary>{head}</summary>\n\n{_answers(decision)}\n\n</details>"
+
+
+def _answers(decision: Decision) -> str:
+    return _rows(("probe", "baseline", "candidate"), [(x.prompt, x.before, x.after) for x in decision.lost[:SHOWN]])
 
 
 def _text(value: str) -> str:

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from capability_guard.doubts import asked_again
+from capability_guard.gate.texts import converted, per_token_of_the_baseline
+from capability_guard.matching import could_go_on
 from capability_guard.measurement import Mean, Measurement, MeasurementError, Row
 
 Pair = tuple[Row, Row]
@@ -16,6 +19,7 @@ MAY_MOVE = {
     "precision": "in different precision",
     "device": "on different devices",
     "batch": "in batches of different size",
+    "marking": "by different versions of the rules of what is right",
 }
 
 
@@ -43,7 +47,7 @@ def pair(baseline: Measurement, candidate: Measurement) -> list[Pair]:
     ['Hot?', 'Day?']
     >>> pair(Measurement("base", [hot, day]), Measurement("tuned", [day]))
     Traceback (most recent call last):
-    capability_guard.measurement.MeasurementError: The probes are not the same: 1 is missing from the candidate (as 'Hot?');
+    capability_guard.rows.MeasurementError: The probes are not the same: 1 is missing from the candidate (as 'Hot?');
     measure both with one probe file.
     """
     if baseline.chat != candidate.chat:
@@ -75,7 +79,7 @@ def pair(baseline: Measurement, candidate: Measurement) -> list[Pair]:
         raise MeasurementError(
             f"The probes are not the same: {', and '.join(parts)}; measure both with one probe file."
         )
-    return [(row, after[key]) for key, row in before.items()]
+    return per_token_of_the_baseline(baseline, candidate, [(row, after[key]) for key, row in before.items()])
 
 
 def _asked_alike(baseline: Measurement, candidate: Measurement) -> None:
@@ -85,6 +89,7 @@ def _asked_alike(baseline: Measurement, candidate: Measurement) -> None:
     before there was such a record is compared as it always was.
     """
     ours, theirs = baseline.asked, candidate.asked
+    _marked_alike(baseline, candidate)
     spoken = any(row.measure == "contains" for row in baseline.rows)
     if spoken and ours.get("decoding") and theirs.get("decoding") and ours["decoding"] != theirs["decoding"]:
         raise MeasurementError(
@@ -107,8 +112,25 @@ def _asked_alike(baseline: Measurement, candidate: Measurement) -> None:
         )
 
 
+def _marked_alike(baseline: Measurement, candidate: Measurement) -> None:
+    """Raises MeasurementError where one of the two was marked by an older rule, and that may have made an answer right."""
+    ours, theirs = (side.asked.get("marking", "") for side in (baseline, candidate))
+    if ours == theirs:
+        return
+    side, older = ("candidate", candidate) if theirs < ours else ("baseline", baseline)
+    for row in older.rows:
+        if row.measure == "exact" and row.right and could_go_on(row.answer):
+            raise MeasurementError(
+                f"The {side} was marked by an older rule, to which {_shown_text(row.answer)} is right at the beginning of a longer "
+                "word or number, too; measure it again."
+            )
+
+
 def _shown(row: Row) -> str:
-    text = row.prompt or row.answer
+    return _shown_text(row.prompt or row.answer)
+
+
+def _shown_text(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
@@ -159,6 +181,44 @@ def _fell(before: Row, after: Row) -> bool:
     return before.share is not None and after.share is not None and before.share - after.share >= 0.5
 
 
+def not_made_up(pairs: list[Pair]) -> int:
+    """Of the gains, those that stand against a loss in the same capability: what is gained in one makes no loss in another good.
+
+    >>> wrong, right = (Row("2+2?", "4.", "sums", right=x) for x in (False, True))
+    >>> not_made_up([(wrong, right)]), not_made_up([(wrong, right), (right, wrong)])
+    (0, 1)
+    """
+    changes: dict[str, list[int]] = {}
+    for before, after in pairs:
+        counted = changes.setdefault(before.capability, [0, 0])
+        counted[0] += bool(before.right and not after.right)
+        counted[1] += bool(after.right and not before.right)
+    return sum(min(lost, gained) for lost, gained in changes.values())
+
+
+def standing(pairs: list[Pair], rises: list[float]) -> list[float]:
+    """The same of shares and losses: where a capability got better, each of its rises is higher by so much that it stayed as it was.
+
+    >>> pairs = [(row, row) for row in (Row("", text, name, "loss", loss=2.0) for text, name in (("a", "x"), ("b", "y")))]
+    >>> standing(pairs, [0.5, -0.5])
+    [0.5, 0.0]
+    """
+    groups: dict[str, list[float]] = {}
+    for (before, _), rise in zip(pairs, rises, strict=True):
+        groups.setdefault(before.capability, []).append(rise)
+    better = {name: min(0.0, sum(values) / len(values)) for name, values in groups.items()}
+    return [rise - better[before.capability] for (before, _), rise in zip(pairs, rises, strict=True)]
+
+
+def share_of(row: Row) -> float:
+    """How right a row is, from 0 to 1.
+
+    >>> share_of(Row("2+2?", "4.", "sums", right=True)), share_of(Row("2+2?", "4.", "sums", "share", share=0.5))
+    (1.0, 0.5)
+    """
+    return float(row.right) if row.share is None else row.share
+
+
 def notes(baseline: Measurement, candidate: Measurement) -> tuple[str, ...]:
     """What differs between the two besides the model, and what each of them noted.
 
@@ -177,6 +237,7 @@ def notes(baseline: Measurement, candidate: Measurement) -> tuple[str, ...]:
         if ours != theirs and ours and theirs:
             shown = "" if name in ("template", "tokenizer") else f" ({_line(ours)} and {_line(theirs)})"
             found.append(f"The two were measured {words}{shown}.")
+    found += [*converted(baseline, candidate), *asked_again(baseline.rows)]
     if baseline.machine != candidate.machine:
         found.append(f"The baseline ran on {baseline.machine}, the candidate on {candidate.machine}.")
     if baseline.adapter and not candidate.adapter:

@@ -7,7 +7,6 @@ forbids itself scripts and requests.
 from __future__ import annotations
 
 import json
-import math
 import re
 import warnings
 import xml.etree.ElementTree as ET
@@ -20,6 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from capability_guard.files import write_whole
+from capability_guard.gate.plane import ticks as _ticks
 from capability_guard.gate.rule import PASSED, REGRESSED, TOGETHER, UNSURE, Comparison, Decision, learned_text, p_text
 from capability_guard.measurement import Measurement
 
@@ -36,8 +36,25 @@ def write_json(decision: Decision, path: str | Path) -> Path:
     >>> json.loads(path.read_text())["exit_code"]
     0
     """
-    data = {
-        "schema": SCHEMA,
+    return write_data({"schema": SCHEMA, **as_dict(decision)}, path)
+
+
+def write_data(data: dict[str, Any], path: str | Path) -> Path:
+    """JSON that any program can read: ASCII, and without NaN.
+
+    >>> write_data({"verdict": "passed"}, FOLDER / "gate.json").read_text()
+    '{\\n "verdict": "passed"\\n}\\n'
+    """
+    return write_whole(path, json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def as_dict(decision: Decision) -> dict[str, Any]:
+    """A decision as plain data, with every lost answer and without the measurements' rows.
+
+    >>> as_dict(Decision(PASSED, "No loss larger than is allowed: arithmetic."))["verdict"]
+    'passed'
+    """
+    return {
         "verdict": decision.word,
         "exit_code": decision.exit_code,
         "why": decision.why,
@@ -46,10 +63,9 @@ def write_json(decision: Decision, path: str | Path) -> Path:
         "comparisons": [asdict(row) for row in decision.comparisons],
         "lost": [asdict(lost) for lost in decision.lost],
         "notes": decision.notes,
-        "baseline": _about(decision.baseline),
-        "candidate": _about(decision.candidate),
+        "baseline": about(decision.baseline),
+        "candidate": about(decision.candidate),
     }
-    return write_whole(path, json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
 
 
 def write_junit(decision: Decision, path: str | Path) -> Path:
@@ -86,6 +102,15 @@ def write_junit(decision: Decision, path: str | Path) -> Path:
             ET.SubElement(case, kind, message=clean(why), type=word).text = clean(_answers(decision, name))
     root = ET.Element("testsuites")
     root.append(suite)
+    return write_xml(root, path)
+
+
+def write_xml(root: ET.Element, path: str | Path) -> Path:
+    """An XML document, with what says that it is one.
+
+    >>> write_xml(ET.Element("testsuites"), FOLDER / "gate.xml").read_text().splitlines()[1]
+    '<testsuites />'
+    """
     ET.indent(root)
     return write_whole(path, '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n")
 
@@ -124,17 +149,30 @@ def html(decision: Decision) -> str:
     >>> "<b>bold</b>" in html(Decision(PASSED, "It says <b>bold</b>."))
     False
     """
+    return render(
+        "report.html",
+        decision=decision, figures=list(figures(decision.comparisons)),
+        lost=decision.lost[:SHOWN], more=max(0, len(decision.lost) - SHOWN),
+        learned="" if decision.learned is None else learned_text(decision),
+        sides=[("Baseline", decision.baseline), ("Candidate", decision.candidate)],
+    )  # fmt: skip
+
+
+def render(template: str, **values: Any) -> str:
+    """A page from one of the templates beside this file. Whatever is put into it is escaped.
+
+    >>> decision = Decision(PASSED, "It says <b>bold</b>.")
+    >>> page = render("report.html", decision=decision, figures=[], lost=[], more=0, learned="", sides=[])
+    >>> "It says &lt;b&gt;bold&lt;/b&gt;." in page
+    True
+    """
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["clean"] = clean
-    page = environment.get_template("report.html").render(
-        decision=decision, symbol=SYMBOL, figures=list(_figures(decision.comparisons)), together=TOGETHER, p_text=p_text,
-        lost=decision.lost[:SHOWN], more=max(0, len(decision.lost) - SHOWN),
-        learned="" if decision.learned is None else learned_text(decision),
-        sides=[("Baseline", decision.baseline), ("Candidate", decision.candidate)],
-    )  # fmt: skip
+    environment.globals.update(symbol=SYMBOL, together=TOGETHER, p_text=p_text)  # for the parts that pages share, too
+    page = environment.get_template(template).render(**values)
     return CONTROL.sub("�", page)  # once more over the whole, should a new field be put in without the filter
 
 
@@ -147,11 +185,17 @@ def clean(text: str) -> str:
     return CONTROL.sub("�", str(text))
 
 
-def _about(measurement: Measurement | None) -> dict[str, Any] | None:
+def about(measurement: Measurement | None) -> dict[str, Any] | None:
+    """A measurement as plain data, without its rows.
+
+    >>> from capability_guard.measurement import Row
+    >>> about(Measurement("base", [Row("Hot?", "Cold.", "opposites", right=True)]))["probes"]
+    1
+    """
     if measurement is None:
         return None
-    about = asdict(measurement)
-    return {"fingerprint": measurement.fingerprint, "probes": len(about.pop("rows")), **about}
+    data = asdict(measurement)
+    return {"fingerprint": measurement.fingerprint, "probes": len(data.pop("rows")), **data}
 
 
 def _answers(decision: Decision, name: str) -> str:
@@ -168,8 +212,13 @@ def _said(row: Comparison) -> str:
     return f"{size} points {'lost' if up else 'gained'}" if points else f"{size} nats {'higher' if up else 'lower'}"
 
 
-def _figures(rows: Iterable[Comparison]) -> Iterable[dict[str, Any]]:
-    """What the page draws: one figure for drops in points, one for rises in nats. All positions are per cent of its width."""
+def figures(rows: Iterable[Comparison]) -> Iterable[dict[str, Any]]:
+    """What the page draws: one figure for drops in points, one for rises in nats. All positions are per cent of its width.
+
+    >>> row = Comparison("sums", True, "points", 200, 100.0, 99.5, 0.5, 0.0, 2.8, 0.5, 5.0)
+    >>> [figure["lines"][0]["said"] for figure in figures([row])]
+    ['0.5 points lost']
+    """
     for unit, what in (("points", "Drop, in points of 100 probes"), ("nats", "Rise of the loss, in nats a token")):
         chosen = [row for row in rows if row.unit == unit]
         if not chosen:
@@ -195,14 +244,3 @@ def _alt(row: Comparison) -> str:
     digits, what = (1, "points") if row.unit == "points" else (3, "nats a token")
     low, drop, high = (f"{x:.{digits}f}" for x in (row.low, row.drop, row.high))
     return f"{row.name}: {drop} {what} lost, between {low} and {high}; {row.budget:g} allowed: {row.word}."
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers along an axis, at most seven of them, however long it is; none on one without an end."""
-    width = high - low
-    if not math.isfinite(width) or width <= 0:
-        return []
-    # The smallest round step that fills the width in six or fewer.
-    power = 10.0 ** math.floor(math.log10(width / 6))
-    step = next(base * power for base in (1, 2, 5, 10, 20) if width / (base * power) <= 6)
-    return [float(f"{k * step:.6g}") for k in range(math.ceil(low / step), math.floor(high / step) + 1)]

@@ -18,8 +18,14 @@ The gate makes two kinds of error, and each has a chance of at most alpha. A fal
 some row is called regressed. Any row can raise it, so the p-values are corrected for there being several (Holm). A false
 pass: more was lost than the budget, of all critical probes ("together") or in some capability ("each"), and the gate passes.
 For that the very row of which this is true must pass, so bounds at alpha need no correction (intersection-union test, Berger
-1982, doi 10.1080/00401706.1982.10487790). What "together" may miss is a loss in one small capability; ``unseen_loss`` says how
-large it can be. Informational capabilities are shown, and decide nothing.
+1982, doi 10.1080/00401706.1982.10487790). Where the best of several candidates is chosen on the same probes, that chance is
+divided among them: ``several`` says how, and why. What "together" may miss is a loss in one small capability; ``unseen_loss``
+says how large it can be. Informational capabilities are shown, and decide nothing.
+
+Losses of texts have no largest value, and no bound on a mean can do without one. So these chances hold as long as no text's
+loss moves by more than 20 times the budget, or than the one that moved most (``differences``); 59 texts are the fewest that can
+pass. Of rises that are rarer and larger still (one text in fifty by 50 times the budget), 100 texts let one in eight pass. Means
+without samples are taken for normal.
 """
 
 from __future__ import annotations
@@ -48,6 +54,7 @@ from capability_guard.gate.lines import (
     p_text,
 )  # fmt: skip
 from capability_guard.gate.pairs import Lost, notes, pair, pair_means, worst
+from capability_guard.gate.texts import task_losses
 from capability_guard.measurement import Measurement
 from capability_guard.power import smallest_drop
 
@@ -60,7 +67,9 @@ __all__ = [
     "Comparison",
     "Decision",
     "Rules",
+    "deciding",
     "judge",
+    "judge_by",
     "p_text",
     "unseen_loss",
 ]
@@ -90,10 +99,8 @@ class Decision:
         >>> Decision(PASSED, "No loss larger than is allowed: arithmetic.").learned is None
         True
         """
-        before, after = (None if m is None else m.task for m in (self.baseline, self.candidate))
-        if not before or not after or before["fingerprint"] != after["fingerprint"] or not before["loss"]:
-            return None
-        return 1 - after["loss"] / before["loss"]
+        losses = task_losses(self.baseline, self.candidate)
+        return 1 - losses[1] / losses[0] if losses is not None and losses[0] else None
 
     @property
     def exit_code(self) -> int:
@@ -131,6 +138,17 @@ def judge(
     ruled out; 5 are allowed. It takes at least about 59 such probes to tell (40 asked).
     """
     rules = Rules(max_drop, max_loss_rise, tuple(critical), tuple(informational), alpha, certify)
+    return judge_by(rules, baseline, candidate)
+
+
+def judge_by(rules: Rules, baseline: Measurement, candidate: Measurement) -> Decision:
+    """``judge`` with the settings in one piece. Raises MeasurementError.
+
+    >>> from capability_guard.measurement import Row
+    >>> base, tuned = (Measurement(name, [Row("Hot?", "Cold.", "opposites", right=True)] * 60) for name in ("base", "tuned"))
+    >>> judge_by(Rules(max_drop=5), base, tuned).word, judge_by(Rules(max_drop=3), base, tuned).word
+    ('passed', 'cannot certify')
+    """
     pairs = pair(baseline, candidate)
     means = pair_means(baseline, candidate)
     rules.check_names({before.capability for before, _ in pairs} | {before.name for before, _ in means})
@@ -155,13 +173,7 @@ def _verdict(critical: list[Comparison], rules: Rules) -> tuple[str, str]:
             REGRESSED,
             f"Worse by more than is allowed: {_listed(rows)}. {rows[-1].why if len(rows) == 1 else ''}".strip(),
         )
-    deciding = critical
-    if (
-        rules.certify == "together"
-    ):  # of each kind the whole, or the only capability; and any that looks much worse by itself
-        there = {row.name for row in critical}
-        deciding = [row for row in critical if row.name in WHOLE or _whole_of(row) not in there or _suspect(row, rules)]
-    if rows := [row for row in deciding if row.word == UNSURE]:
+    if rows := [row for row in deciding(critical, rules) if row.word == UNSURE]:
         return UNSURE, f"{_what_shows(rows)}Open: {_listed(rows)}. {rows[-1].why if len(rows) == 1 else ''}".strip()
     passed = [row for row in critical if row.word == PASSED]
     said = f"No loss larger than is allowed: {_listed(passed)}."
@@ -169,6 +181,20 @@ def _verdict(critical: list[Comparison], rules: Rules) -> tuple[str, str]:
         said += f" Too few probes to certify by itself: {'; '.join(_alone(row) for row in small[:6])}"
         said += f" and {len(small) - 6} more." if len(small) > 6 else "."
     return PASSED, said
+
+
+def deciding(critical: list[Comparison], rules: Rules) -> list[Comparison]:
+    """The lines that must pass for the whole to pass. critical: those of the critical capabilities, and the wholes.
+
+    >>> lines = [Comparison(name, True, "points", 60, 100, 100, 0, 0, 4.9, 1.0, 5, lost=0) for name in (TOGETHER, "sums")]
+    >>> [[row.name for row in deciding(lines, Rules(certify=each))] for each in ("together", "each")]
+    [['all critical together'], ['all critical together', 'sums']]
+    """
+    if rules.certify == "each":
+        return critical
+    # Of each kind the whole, or the only capability; and any that looks much worse by itself.
+    there = {row.name for row in critical}
+    return [row for row in critical if row.name in WHOLE or _whole_of(row) not in there or _suspect(row, rules)]
 
 
 def _whole_of(row: Comparison) -> str:
@@ -246,7 +272,7 @@ def learned_text(decision: Decision) -> str:
     >>> learned_text(judge(base, tuned))
     'the loss on the new task fell from 3.00 to 1.20 nats a token (60 % learned)'
     """
-    before, after = decision.baseline.task["loss"], decision.candidate.task["loss"]
+    before, after = task_losses(decision.baseline, decision.candidate)
     moved = "fell" if after < before else "rose" if after > before else "stayed"
     share = f" ({decision.learned:.0%} learned)".replace("%", " %") if after < before else ""
     return f"the loss on the new task {moved} from {before:.2f} to {after:.2f} nats a token{share}"

@@ -1,4 +1,4 @@
-"""A decision of the gate in the terminal."""
+"""A decision of the gate in the terminal, or the choice among several candidates."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from rich.table import Table
 
 from capability_guard.gate.reports import SYMBOL, clean
 from capability_guard.gate.rule import PASSED, REGRESSED, UNSURE, Comparison, Decision, learned_text, p_text
+from capability_guard.gate.several import Choice
+from capability_guard.gate.several_reports import learned, lost, why
+from capability_guard.gate.several_words import level_text
 
 COLOUR = {PASSED: "green", REGRESSED: "red", UNSURE: "yellow"}
 COLUMNS = ("capability", "baseline", "candidate", "lost / gained", "drop (bounds)", "p", "verdict", "why")
+CANDIDATES = ("candidate", "learned", "lost (bounds)", "verdict")
 SHOWN = 5  # lost answers in the terminal
 
 
@@ -22,27 +26,56 @@ def show(decision: Decision) -> None:
     >>> show(Decision(PASSED, "No loss larger than is allowed: arithmetic."))
     ✓ PASSED: No loss larger than is allowed: arithmetic.
     """
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=130)  # a log has no edge to wrap at
+    console = _console()
     if decision.baseline is not None:
         _print_table(console, f"{decision.baseline.name}  ->  {decision.candidate.name}", COLUMNS[:-1],
                      [(*cells(row)[:-2], f"{SYMBOL[row.word]} {row.word}") for row in decision.comparisons],
                      [COLOUR[row.word] if row.critical else "dim" for row in decision.comparisons])  # fmt: skip
-        lost = decision.lost[:SHOWN]
-        if lost:
-            title = f"answers that were lost: the worst {len(lost)} of {len(decision.lost)}"
+        worst = decision.lost[:SHOWN]
+        if worst:
+            title = f"answers that were lost: the worst {len(worst)} of {len(decision.lost)}"
             _print_table(
-                console, title, ("probe", "baseline", "candidate"), [(x.prompt, x.before, x.after) for x in lost]
+                console, title, ("probe", "baseline", "candidate"), [(x.prompt, x.before, x.after) for x in worst]
             )
     if decision.learned is not None:
         console.print(f"Learned meanwhile: {learned_text(decision)}.", highlight=False)
     said = [f"{row.name}: {row.why}" for row in decision.comparisons if row.word != PASSED]
+    _print_lines(console, [*said, *(f"Note: {note}" for note in decision.notes)], decision.word, decision.why)
+
+
+def show_several(choice: Choice) -> None:
+    """Print a table with one row a candidate, why each that did not pass did not, and which is the best within the budget.
+
+    >>> from capability_guard.gate.several import unable
+    >>> show_several(unable(["a.json", "b.json"], "base.json is not JSON; measure again."))
+    ? CANNOT CERTIFY: None of the 2 candidates could be judged: base.json is not JSON; measure again.
+    """
+    console = _console()
+    if choice.baseline is not None:
+        rows = [(one.name, learned(one), lost(one), f"{SYMBOL[one.word]} {one.word}{', the best' if one is choice.best else ''}")
+                for one in choice.candidates]  # fmt: skip
+        _print_table(console, f"{choice.baseline.name}  ->  {len(rows)} candidates", CANDIDATES, rows,
+                     [COLOUR[one.word] for one in choice.candidates])  # fmt: skip
+        said = [f"{one.name}: {why(one)}" for one in choice.candidates if one.word != PASSED or one.copy_of]
+        notes = dict.fromkeys((*choice.notes, *(note for one in choice.candidates for note in one.decision.notes)))
+        shared = level_text(choice.rules)
+        _print_lines(console, [*said, *(f"Note: {note}" for note in (*notes, shared) if note)], choice.word, choice.why)
+    else:
+        _print_lines(console, [], choice.word, choice.why)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=130)  # a log has no edge to wrap at
+
+
+def _print_lines(console: Console, lines: Sequence[str], word: str, why: str) -> None:
+    """Sentences, and the verdict as the last of them."""
     # Soft wrap: the terminal may break a sentence, and one that is copied out of a log is still whole.
-    for line in (*said, *(f"Note: {note}" for note in decision.notes)):
+    for line in lines:
         console.print(escape(clean(line)), soft_wrap=True, highlight=False)
-    verdict = f"[bold {COLOUR[decision.word]}]{SYMBOL[decision.word]} {decision.word.upper()}[/]"
-    console.print(f"{verdict}: {escape(clean(decision.why))}", soft_wrap=True, highlight=False)
+    verdict = f"[bold {COLOUR[word]}]{SYMBOL[word]} {word.upper()}[/]"
+    console.print(f"{verdict}: {escape(clean(why))}", soft_wrap=True, highlight=False)
 
 
 def _print_table(

@@ -1,0 +1,141 @@
+"""What is doubtful about a sound probe set, in words: it can be asked, and what comes of it may say less than it seems to."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from capability_guard.files import read_text
+from capability_guard.foreign import as_probe_row
+from capability_guard.jsonl import DataError
+from capability_guard.matching import could_go_on, says
+
+if TYPE_CHECKING:
+    from capability_guard.probes import Probe
+    from capability_guard.rows import Row
+
+# Endings under which people keep probes and which are not read: only JSON lines in a file called .jsonl are.
+OTHER_ENDINGS = (".json", ".ndjson", ".jsonlines", ".jl", ".txt")
+LONGEST = 1000  # characters of a text that is looked at closely
+ENDS_OF_WORDS = re.compile(r"[.,;:!?\"'()\[\]*]+(?!\w)|(?<!\w)[\"'(\[*]+")
+
+
+def doubts(probes: Sequence[Probe | Row]) -> list[str]:
+    """One sentence for each kind of doubt, with how many probes it is about and an example.
+
+    >>> from capability_guard.probes import Probe
+    >>> probes = [Probe("What is 6+7?", "13", "sums"), Probe("Is Rome in Italy?", "Rome", "places", measure="contains")]
+    >>> print(*doubts(probes))
+    1 of 1 exact answers has no end, as '13': a model may say more words after it and be right; end it with a full stop if none may
+    follow. 1 answer of a "contains" probe stands in its own question, as 'Rome' in 'Is Rome in Italy?': a model that only repeats
+    the question is right.
+    """
+    found = [_without_end(probes), _in_the_question(probes), *asked_again(probes)]
+    return [sentence for sentence in found if sentence]
+
+
+def asked_again(probes: Sequence[Probe | Row]) -> list[str]:
+    """A sentence on probes that ask what another asks, but for case, spaces and punctuation; none where there are none.
+
+    >>> from capability_guard.probes import Probe
+    >>> print(*asked_again([Probe(prompt, "4.", "sums") for prompt in ("What is 2+2?", "what is  2+2", "What is 2-2?")]))
+    1 probe asks what another does but for case, spaces or punctuation, as 'what is  2+2': such probes are right and wrong together,
+    so the bounds are narrower than they should be.
+    """
+    seen: set[tuple] = set()
+    again = []
+    for probe in probes:
+        key = (
+            probe.capability,
+            probe.measure,
+            _bare(probe.prompt),
+            _bare(probe.answer),
+            tuple(map(_bare, probe.choices)),
+        )
+        if key in seen:
+            again.append(probe.prompt or probe.answer)
+        seen.add(key)
+    if not again:
+        return []
+    many = f"{len(again)} probes ask what others do" if len(again) > 1 else "1 probe asks what another does"
+    return [
+        f"{many} but for case, spaces or punctuation, as {_short(again[0])}: such probes are right and wrong together, so the bounds "
+        "are narrower than they should be."
+    ]
+
+
+def _bare(text: str) -> str:
+    """Without case, spaces and the punctuation of sentences. What stands inside a word or number counts: 2-2 is not 2+2."""
+    if len(text) > LONGEST:  # a page with examples in it: who copies one does not change its full stops
+        return text
+    return " ".join(ENDS_OF_WORDS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).split())
+
+
+def _without_end(probes: Sequence[Probe | Row]) -> str:
+    exact = [probe.answer for probe in probes if probe.measure == "exact"]
+    # A full stop ends a number as well: whether more digits follow is looked at.
+    endless = [answer for answer in exact if could_go_on(answer) and not answer.endswith(".")]
+    if not endless:
+        return ""
+    has, ends = ("have", "them") if len(endless) > 1 else ("has", "it")
+    return (
+        f"{len(endless)} of {len(exact)} exact answers {has} no end, as {_short(endless[0])}: a model may say more words after it and "
+        f"be right; end {ends} with a full stop if none may follow."
+    )
+
+
+def _in_the_question(probes: Sequence[Probe | Row]) -> str:
+    inside = [probe for probe in probes if probe.measure == "contains" and says(probe.answer, probe.prompt)]
+    if not inside:
+        return ""
+    many = (
+        f'{len(inside)} answers of "contains" probes stand in their own questions'
+        if len(inside) > 1
+        else '1 answer of a "contains" probe stands in its own question'
+    )
+    return f"{many}, as {_short(inside[0].answer)} in {_short(inside[0].prompt)}: a model that only repeats the question is right."
+
+
+def left_out(source: str | Path) -> list[str]:
+    """A sentence on the files of a folder that look like probes and are not read, since no ``.jsonl`` directly in it has them.
+
+    >>> _ = (FOLDER / "sums.json").write_text('[{"prompt": "What is 2+2?", "answer": "4."}]')
+    >>> left_out(FOLDER)
+    ['1 file that looks like probes was left out (sums.json): only *.jsonl directly in the folder are read.']
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return []
+    files = [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+        and (file.suffix.lower() in OTHER_ENDINGS or (file.suffix.lower() == ".jsonl" and file.parent != folder))
+    ]
+    names = [file.relative_to(folder).as_posix() for file in files if _looks_like_probes(file)]
+    if not names:
+        return []
+    many = f"{len(names)} files that look like probes were" if len(names) > 1 else "1 file that looks like probes was"
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return [f"{many} left out ({listed}): only *.jsonl directly in the folder are read."]
+
+
+def _looks_like_probes(file: Path) -> bool:
+    """Whether the first row, of lines or of one list, has what a probe has."""
+    try:
+        text = read_text(file)
+        data = json.loads(text) if text.lstrip().startswith("[") else json.loads(text.strip().split("\n", 1)[0])
+        row = as_probe_row(data[0] if isinstance(data, list) else data, "", "")
+    except DataError:  # a conversation, of more turns than one
+        return True
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        return False
+    return isinstance(row, dict) and ({"prompt", "answer"} <= row.keys() or {"text", "capability"} <= row.keys())
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")
