@@ -314,7 +314,7 @@ def test_what_is_no_command_is_refused(arguments, capsys):
     assert stopped.value.code == 2 and "usage: capability-guard" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["measure", "gate", "compare", "probes"])
+@pytest.mark.parametrize("command", ["measure", "gate", "compare", "probes", "fade"])
 def test_every_command_says_what_its_exit_codes_mean(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

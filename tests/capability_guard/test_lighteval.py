@@ -86,7 +86,7 @@ def test_the_gate_compares_them_pair_by_pair():
 
 def test_a_metric_can_be_chosen():
     found = read_measurement(REAL / "reckless", ["course:sums|0=f1", "acc:logprob_normalization"])
-    assert found.settings["course:sums|0"] == "version 1, f1"
+    assert found.settings["course:sums|0"] == 'version 1, f1, generation_size 4, stop_sequence ["\\n"]'
     assert found.settings["course:capitals|0"].startswith("version 1, acc:logprob_normalization=")
     with pytest.raises(MeasurementError, match=r"has no task 'course:sum\|0', for which a metric was named"):
         read_measurement(REAL / "reckless", "course:sum|0=f1")

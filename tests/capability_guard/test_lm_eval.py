@@ -46,7 +46,7 @@ def test_every_output_type_is_read():
     assert kinds["course_sums"].measure == "exact" and kinds["course_sums"].said == kinds["course_sums"].answer
     text = next(row for row in found.rows if row.capability == "course_everyday")
     assert text.loss == pytest.approx(66.49896240234375 / 10) and text.right is None
-    assert found.settings["course_sums"] == "version 1.0, 0-shot, exact_match, filter stripped"
+    assert found.settings["course_sums"] == 'version 1.0, 0-shot, exact_match, filter stripped, max_gen_toks 8, until ["\\n"]'
     assert found.settings["course_capitals"] == "version 1.0, 0-shot, acc_norm, filter none"
 
 

@@ -206,7 +206,7 @@ def test_one_that_cannot_be_compared_gets_its_sentence_and_the_others_are_judged
 def test_a_copy_of_one_that_regressed_does_not_change_the_exit_code():
     bad = measured(40, 1.0, seconds=2.0)
     choice = judge_all(BASE, {"bad": bad, "again": bad})
-    assert choice.exit_code == 1 and choice.why.startswith("None of 1 candidate passed. Nearest comes bad")
+    assert choice.exit_code == 1 and choice.why.startswith("The only candidate did not pass. Worse by more")
 
 
 def test_another_base_and_another_task_are_told():

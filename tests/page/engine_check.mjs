@@ -7,6 +7,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 
 import { settings } from "../../utils/page/engine/config.mjs";
+import { ends } from "../../utils/page/engine/ending.mjs";
 import { Engine } from "../../utils/page/engine/engine.mjs";
 import { TorchRandom } from "../../utils/page/engine/random.mjs";
 import { trainingRows } from "../../utils/page/engine/rows.mjs";
@@ -22,9 +23,11 @@ const assets = {
   data: await json("data.json"),
 };
 let engine = await Engine.load(assets);
-/** What is trained, or its gradient, as a view of the program's own memory. */
-const own = (name) => engine.program.floats(engine.program.calls[name](), engine.program.calls.trained_count());
-const clear = () => own("gradient").fill(0);
+const set = (values) => {
+  engine.program.trained.set(values);
+  engine.program.strength(1); // lays the weights out anew
+};
+const clear = () => engine.program.gradient.fill(0);
 
 const calls = {
   encode: (texts) => texts.map((text) => engine.tokenizer.encode(text)),
@@ -43,6 +46,7 @@ const calls = {
   start: (changes) => engine.start(changes),
   step: () => engine.step(),
   measure: (options) => engine.measure(options),
+  ask: (probes) => engine.ask(probes),
   answer: (prompt, room) => engine.answer(prompt, room),
   strength: (s) => engine.strength(s),
   run: async (changes, options = {}) => {
@@ -53,12 +57,12 @@ const calls = {
   /** The gradient of one step, written to a file; gives the nats. */
   gradient: async (rows, path) => {
     const nats = engine.program.accumulate(rows, 0, 0);
-    await writeFile(path, own("gradient"));
+    await writeFile(path, engine.program.gradient);
     clear();
     return nats;
   },
-  setTrained: async (path) => own("trained").set(new Float32Array(await whole(path))),
-  trained: (path) => writeFile(path, own("trained")),
+  setTrained: async (path) => set(new Float32Array(await whole(path))),
+  trained: (path) => writeFile(path, engine.program.trained),
   /** The loss of one step, with nothing trained: nats over all tokens. */
   loss: (rows, seed, step) => {
     const nats = engine.program.accumulate(rows, seed, step);
@@ -73,16 +77,16 @@ const calls = {
     const loss = () => engine.program.accumulate(rows, seed, step) / rows.flat().length;
     clear();
     loss();
-    const gradient = own("gradient").slice();
+    const gradient = engine.program.gradient.slice();
     const drawn = draw ? new TorchRandom(draw).uniform(gradient.length, 1) : gradient.map(() => 1);
     const way = gradient.map((g, i) => g * drawn[i]);
     const length = Math.sqrt(way.reduce((sum, x) => sum + x * x, 0));
-    const start = own("trained").slice();
+    const start = engine.program.trained.slice();
     const [ahead, behind] = [size, -size].map((by) => {
-      own("trained").set(start.map((w, i) => w + (by * way[i]) / length));
+      set(start.map((w, i) => w + (by * way[i]) / length));
       return loss();
     });
-    own("trained").set(start);
+    set(start);
     clear();
     return [gradient.reduce((sum, g, i) => sum + (g * way[i]) / length, 0), (ahead - behind) / (2 * size)];
   },
@@ -90,6 +94,16 @@ const calls = {
   reload: async (changes) => {
     engine = await Engine.load({ ...assets, config: { ...assets.config, ...changes } });
   },
+  /** Another run in between, and back. */
+  keep: () => {
+    const { config } = engine;
+    const { scale, ...changes } = config;
+    const weights = engine.weights();
+    engine.start({ method: "full", steps: 1 });
+    engine.step();
+    engine.restore(changes, weights);
+  },
+  ends: (pairs) => pairs.map(([answer, behind]) => ends(answer, behind)),
   bytes: () => engine.program.bytes,
   manyRuns: (count) => {
     for (let seed = 0; seed < count; seed++) {

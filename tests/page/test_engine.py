@@ -11,8 +11,10 @@ import pytest
 import torch
 from node_engine import EngineError, NodeEngine, exported, needs_node, torch_loss, without_dropout
 from peft import get_peft_model
+from peft.helpers import rescale_adapter_scale
 
 from capability_guard.jsonl import load_jsonl
+from capability_guard.matching import ends
 from utils.page.engine import build
 from utils.page.engine.export import pack_weights, unpack_weights, weights_of
 from utils.training.config import FineTuneConfig
@@ -51,7 +53,9 @@ def test_the_binary_is_the_one_whose_hash_is_written():
     assert hashlib.sha256(build.WASM.read_bytes()).hexdigest() == digest
 
 
-@pytest.mark.skipif(find_spec("ziglang") is None, reason=f"the compiler is not installed: pip install {build.REQUIREMENT}")
+@pytest.mark.skipif(
+    find_spec("ziglang") is None, reason=f"the compiler is not installed: pip install {build.REQUIREMENT}"
+)
 def test_the_binary_is_what_the_source_says(tmp_path):
     """Built from another folder, with another name, it is the same bytes: no path is in it."""
     source = tmp_path / "somewhere else"
@@ -79,7 +83,9 @@ def test_weights_lose_a_ninth_of_what_float16_loses(torch_model):
 def test_the_download_is_small(engine):
     names = ("config.json", "tokenizer.json", "data.json", "weights.bin")
     code = [file for file in build.HERE.glob("*.mjs") if file.name != "bench.mjs"]
-    size = sum((engine.folder / name).stat().st_size for name in names) + sum(f.stat().st_size for f in [build.WASM, *code])
+    size = sum((engine.folder / name).stat().st_size for name in names) + sum(
+        f.stat().st_size for f in [build.WASM, *code]
+    )
     assert size < 4.7e6
 
 
@@ -192,6 +198,7 @@ def test_gradients_of_an_adapter_are_autograds(engine, torch_model, changes):
 
 
 @needs_node
+@pytest.mark.training
 @pytest.mark.parametrize("name", ["practice", "practice-small"])
 def test_gradients_of_all_weights_are_autograds(request, name):
     engine = request.getfixturevalue("engine" if name == "practice" else "small")
@@ -208,6 +215,7 @@ def test_gradients_of_all_weights_are_autograds(request, name):
 
 
 @needs_node
+@pytest.mark.training
 @pytest.mark.parametrize("changes", [{"lora_dropout": 0.3}, {"method": "full"}, {"dropout": False}], ids=str)
 def test_gradients_are_slopes(engine, changes):
     """Finite differences, with dropout, too: the mask of a step does not change with the weights."""
@@ -223,6 +231,7 @@ def test_gradients_are_slopes(engine, changes):
 
 
 @needs_node
+@pytest.mark.training
 def test_dropout_has_torchs_mean(engine, torch_model):
     """The loss of the untrained base under its own dropout, over many masks of both."""
     engine("reload", {"embd_pdrop": 0.1, "resid_pdrop": 0.1})
@@ -252,6 +261,7 @@ def test_dropout_has_torchs_mean(engine, torch_model):
 
 
 @needs_node
+@pytest.mark.training
 def test_dropout_does_not_depend_on_how_rows_are_grouped(engine):
     """A row's mask follows from its number within the step: twice as many rows, in two passes, begin with the same loss."""
     engine("reload", {"embd_pdrop": 0.1, "resid_pdrop": 0.1})
@@ -267,6 +277,7 @@ def test_dropout_does_not_depend_on_how_rows_are_grouped(engine):
 
 # --- Measuring and answering ----------------------------------------------------------------------------------------------
 @needs_node
+@pytest.mark.training
 @pytest.mark.parametrize("name", ["practice", "practice-small"])
 def test_the_exported_weights_answer_as_the_real_ones(tmp_path, name):
     """At step 0, on every probe that the page asks: the 16-bit weights flip none, and the losses agree to four digits."""
@@ -283,15 +294,16 @@ def test_the_exported_weights_answer_as_the_real_ones(tmp_path, name):
 
 
 @needs_node
+@pytest.mark.training
 def test_strength_0_is_the_base_and_1_what_was_trained(engine):
     base = None
     for method in ("lora", "full"):
-        engine("start", {"method": method, "learning_rate": 1e-2, "steps": 8, "dropout": False})
+        engine("start", {"method": method, "learning_rate": 2e-3, "steps": 8, "dropout": False})
         base = base or engine("measure")
         for _ in range(4):
             engine("step")
         trained = engine("measure")
-        assert trained["held_out_loss"] < base["held_out_loss"] - 1
+        assert trained["held_out_loss"] < base["held_out_loss"] - 0.3
         losses = []
         for s in (0, 0.5, 1):
             engine("strength", s)
@@ -300,7 +312,7 @@ def test_strength_0_is_the_base_and_1_what_was_trained(engine):
         assert losses[0] > losses[1] > losses[2] == trained["held_out_loss"]
         engine("strength", 0.3)
         step = engine("step")  # trains on at full strength
-        engine("start", {"method": method, "learning_rate": 1e-2, "steps": 8, "dropout": False})
+        engine("start", {"method": method, "learning_rate": 2e-3, "steps": 8, "dropout": False})
         assert step == [engine("step") for _ in range(5)][-1]
 
 
@@ -315,19 +327,58 @@ def test_half_strength_is_torchs_half(engine, torch_model):
     engine("start", {"dropout": False})
     engine.set_trained(flat_adapter(model, lambda p: p.detach()))
     engine("strength", 0.5)
-    for module in model.modules():
-        if hasattr(module, "scaling"):
-            module.scaling["default"] *= 0.5
     row = engine.data["texts"]["held_out_loss"][0]
-    with torch.inference_mode():
+    with torch.inference_mode(), rescale_adapter_scale(model, 0.5):
         np.testing.assert_allclose(engine("logits", row), model(input_ids=torch.tensor([row])).logits[0, -1], atol=1e-4)
 
 
 @needs_node
 def test_answers_end_where_the_text_or_the_context_ends(engine):
     assert engine("answer", "What is the capital of France?") == "Paris."
-    assert engine("answer", "What is 2+2?", 1) == "4"
+    assert engine("answer", "What is 2+2?", 2) == "4"
     assert len(engine("encode", [engine("answer", "Play Ode to Joy, part 1.", 500)])[0]) <= 128
+
+
+@needs_node
+def test_an_answer_ends_where_pythons_does(engine):
+    drawn = random.Random(1)
+    signs = "aC2z13.,:/^'-+#_ \u00a0\u202f\u2019\u00b2\u0663\u4e2d\u0301\u200b\ufffd\n\x1c$%|x"
+    tails = ["", *signs, *("".join(drawn.choice(signs) for _ in range(drawn.randrange(1, 8))) for _ in range(4000))]
+    answers = (
+        "4.",
+        "13",
+        "C",
+        "C2",
+        "z",
+        "E3/2",
+        "Paris",
+        "Paris.",
+        "Caf\u00e9",
+        "\u0663",
+        "E C,",
+        "x\u00b2",
+        "a\u0301",
+    )
+    pairs = [(answer, tail) for tail in tails for answer in drawn.sample(answers, 5)]
+    wanted = [ends(*pair) for pair in pairs]
+    differ = [(pair, a, b) for pair, a, b in zip(pairs, engine("ends", pairs), wanted, strict=True) if a != b]
+    assert differ == [] and {True, False, None} <= set(wanted)
+
+
+@needs_node
+@pytest.mark.training
+def test_a_run_can_be_put_away_and_taken_out_again(engine):
+    for method in ("lora", "full"):
+        engine("start", {"method": method, "rank": 4, "learning_rate": 3e-3, "steps": 3, "seed": 9})
+        for _ in range(3):
+            engine("step")
+        before = engine("measure")
+        engine("keep")
+        assert engine("measure") == before
+        live = engine.data["live"]
+        assert engine("ask", live) == before["outcomes"] and engine("ask", live[::-1]) == before["outcomes"][::-1]
+        with pytest.raises(EngineError, match="All 3 steps are done"):
+            engine("step")
 
 
 # --- What is refused ------------------------------------------------------------------------------------------------------
@@ -335,7 +386,7 @@ BAD = [
     {"rank": 0}, {"rank": 65}, {"rank": 2.5}, {"rank": "8"}, {"rank": True}, {"learning_rate": 0}, {"learning_rate": 2},
     {"method": "dora"}, {"scaling": "big"}, {"steps": 0}, {"replay": 0.95}, {"seed": -1}, {"lora_dropout": 1}, {"steps": None},
     {"examples": 100}, {"replay": 0.01}, {"batch_size": 0}, {"lora_alpha": 0}, {"evaluate_every": 0}, {"learnin_rate": 1e-3},
-    {"target_modules": "q_proj"}, {"target_modules": ""}, {"dropout": "yes"}, {"model": "gpt2"}, [], 3,
+    {"target_modules": "q_proj"}, {"dropout": "yes"}, {"model": "gpt2"}, [], 3,
 ]  # fmt: skip
 
 
@@ -367,7 +418,7 @@ def python_sentence(changes: dict) -> str:
 @pytest.mark.parametrize(("call", "says"), [
     (["answer", "  "], "The question is empty; write one."),
     (["answer", "word " * 200], "tokens and the model reads 128; shorten it."),
-    (["strength", -1], "strength is -1; it must be at least 0 and at most 2."),
+    (["strength", -1], "strength is -1; it must be at least 0 and at most 1."),
     (["strength", None], "strength is null; it must be"),
 ])  # fmt: skip
 def test_bad_calls_get_one_clear_sentence(engine, call, says):

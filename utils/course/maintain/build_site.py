@@ -196,12 +196,20 @@ def build(target: Path = TARGET) -> list[str]:
             (folder / page.file).write_text(str(render(page, every, repo, ref)), encoding="utf-8")
         shutil.copy(STYLE, folder / "style.css")
         shutil.copytree(LESSONS / "images", folder / "images")
+        build_page(folder / "playground")
         (folder / ".nojekyll").touch()  # GitHub Pages: publish the files as they are
         found = problems(folder)
         if not found:
             shutil.rmtree(target, ignore_errors=True)
             shutil.move(folder, target)
     return found
+
+
+def build_page(folder: Path) -> None:
+    """The playground that trains in the reader's browser. It exports a model, so torch is imported only for that."""
+    from utils.page.build import build as build_playground
+
+    build_playground(folder, in_course=True)
 
 
 def problems(folder: Path) -> list[str]:

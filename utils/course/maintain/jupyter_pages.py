@@ -119,7 +119,7 @@ def restart(page, output: str) -> None:
 def go_dark(page) -> None:
     """JupyterLab's dark theme, by its menu."""
     choose(page, "Settings", "Theme", "JupyterLab Dark")
-    page.locator("body[data-jp-theme-light=false]").wait_for()
+    page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
 
 
 def tab_to(page, wanted: str, key: str = "Tab") -> None:

@@ -38,5 +38,5 @@ for await (const line of createInterface({ input: process.stdin })) {
   const [call, argument] = line.split(" ");
   const [wall, cpu] = [performance.now(), process.cpuUsage().user];
   const result = calls[call](Number(argument));
-  console.log(performance.now() - wall, (process.cpuUsage().user - cpu) / 1000, result);
+  console.log(performance.now() - wall, (process.cpuUsage().user - cpu) / 1000, typeof result === "number" ? result : "");
 }

@@ -94,7 +94,9 @@ def compare(method: str, steps: int, measurements: int, runs: int) -> None:
             for name, call, count in (("step", step, steps), ("measure", measure, measurements)):
                 pairs = [(timed(call), ask_engine(name)) for _ in range(WARM_UP + count)][WARM_UP:]
                 for clock, which in (("around the clock", 0), ("of the processor", 1)):
-                    ours, theirs = ([side[which] for side in sides] for sides in zip(*[p[::-1] for p in pairs], strict=True))
+                    ours, theirs = (
+                        [side[which] for side in sides] for sides in zip(*[p[::-1] for p in pairs], strict=True)
+                    )
                     ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
                     print(f"{method} {name}, {clock}: engine {statistics.median(ours):.0f} ms, torch "
                           f"{statistics.median(theirs):.0f} ms, {ratio:.2f} times as long")  # fmt: skip

@@ -44,7 +44,9 @@ def compile_to(path: Path, source: Path = SOURCE) -> str:
     except PackageNotFoundError:
         installed = "none"
     if installed != wanted:
-        raise CompilerMissing(f"The compiler is {name} {wanted}, and {installed} is installed; type: pip install {REQUIREMENT}")
+        raise CompilerMissing(
+            f"The compiler is {name} {wanted}, and {installed} is installed; type: pip install {REQUIREMENT}"
+        )
     # By name from within the folder: a path would be a part of what is compiled.
     files = sorted(file.name for file in source.glob("*.c"))
     with tempfile.TemporaryDirectory() as cache:

@@ -19,6 +19,7 @@ const RANGES = {
   examples: [0, 10_000_000, true],
   seed: [0, 2 ** 32 - 1, true],
   evaluate_every: [1, 1_000_000, true],
+  strength: [0, 1, false],
 };
 const NAMES = ["model", "target_modules", "dropout", ...Object.keys(CHOICES), ...Object.keys(RANGES)];
 
@@ -41,7 +42,7 @@ export function settings(changes, defaults) {
   if (unknown !== undefined) {
     throw new SettingsError(`"${unknown}" is not a setting; use one of ${NAMES.join(", ")}.`);
   }
-  const config = { ...defaults, dropout: true, ...changes };
+  const config = { strength: 1, ...defaults, dropout: true, ...changes };
   for (const [name, choices] of Object.entries(CHOICES)) {
     if (!choices.includes(config[name])) {
       throw new SettingsError(`${name} is ${shown(config[name])}; use one of ${choices.join(", ")}.`);

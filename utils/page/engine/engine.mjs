@@ -6,7 +6,8 @@
 //     engine.answer("What is the capital of France?");
 
 import { settings, SettingsError, targetBits } from "./config.mjs";
-import { measure } from "./measure.mjs";
+import { folded } from "./ending.mjs";
+import { ask, measure } from "./measure.mjs";
 import { Program } from "./program.mjs";
 import { TorchRandom } from "./random.mjs";
 import { trainingRows } from "./rows.mjs";
@@ -17,17 +18,18 @@ import { decodeWeights } from "./weights.mjs";
 export class Engine {
   /**
    * @param {object} assets - `wasm`: engine.wasm (ArrayBuffer); `weights`: weights.bin (ArrayBuffer); `config`, `tokenizer` and
-   * `data`: config.json, tokenizer.json and data.json, parsed. export.py writes them.
+   * `data`: config.json, tokenizer.json and data.json, parsed. export.py writes them. `baseline`: what `measure({probes: "all"})`
+   * gave of the untrained model, if that is known; otherwise the first run measures it.
    * @returns {Promise<Engine>} which answers as the untrained model until a run is started
    */
-  static async load({ wasm, config, weights, tokenizer, data }) {
+  static async load({ wasm, config, weights, tokenizer, data, baseline = null }) {
     const program = await Program.load(wasm, config);
     program.setWeights(decodeWeights(weights, program.weightCount));
-    return new Engine(program, config, new Tokenizer(tokenizer), data);
+    return new Engine(program, config, new Tokenizer(tokenizer), data, baseline);
   }
 
-  constructor(program, modelConfig, tokenizer, data) {
-    Object.assign(this, { program, modelConfig, tokenizer, data });
+  constructor(program, modelConfig, tokenizer, data, baseline) {
+    Object.assign(this, { program, modelConfig, tokenizer, data, baseline });
     this.config = null; // the settings of the run
     this.stepsDone = 0;
   }
@@ -85,6 +87,11 @@ export class Engine {
     return measure(this.program, this.tokenizer, this.data, this.endOfText, probes === "all");
   }
 
+  /** @param {number[]} probes - places in data.probes @returns {boolean[]} whether each is right */
+  ask(probes) {
+    return ask(this.program, this.tokenizer, probes.map((i) => this.data.probes[i]), this.endOfText);
+  }
+
   /**
    * What the model says next, greedily, on one line.
    * @param {string} prompt
@@ -99,7 +106,7 @@ export class Engine {
       throw new SettingsError(`The question is ${ids.length} tokens and the model reads ${longest}; shorten it.`);
     }
     const said = this.tokenizer.decode(this.program.complete(ids, max_new_tokens, this.endOfText));
-    return said.split(/\s+/).filter(Boolean).join(" ");
+    return folded(said);
   }
 
   /**
@@ -109,23 +116,48 @@ export class Engine {
    */
   strength(s) {
     if (!this.config) throw new SettingsError("No run was started, so there is nothing to turn down; start one first.");
-    if (typeof s !== "number" || !(s >= 0 && s <= 2)) {
-      throw new SettingsError(`strength is ${s}; it must be at least 0 and at most 2.`);
+    if (typeof s !== "number" || !(s >= 0 && s <= 1)) {
+      throw new SettingsError(`strength is ${s}; it must be at least 0 and at most 1.`);
     }
     this.program.strength(s);
     this.strengthNow = s;
   }
 
+  /** @returns {Float32Array} what was trained so far, for `restore` */
+  weights() {
+    if (!this.config) throw new SettingsError("No run was started, so there are no weights of one; start one first.");
+    return this.program.trained.slice();
+  }
+
   /**
-   * A whole run: `start`, then all its steps, measured at step 0, at every `every` steps and at the end.
+   * A run as it stood when its weights were taken, to be measured, asked and turned down. It cannot be trained on.
+   * @param {object} changes - its settings
+   * @param {Float32Array} weights - as `weights` gave them
+   * @throws {SettingsError} where they are not of such a run
+   */
+  restore(changes, weights) {
+    this.start(changes);
+    if (weights.length !== this.program.trained.length) {
+      const wanted = `a run with these settings has ${this.program.trained.length}`;
+      throw new SettingsError(`There are ${weights.length} weights and ${wanted}; restore them with the settings of their run.`);
+    }
+    this.program.trained.set(weights);
+    this.strength(1); // lays them out anew
+    this.stepsDone = this.config.steps;
+  }
+
+  /**
+   * A whole run: `start`, then all its steps, measured at step 0, at every `every` steps and at the end; and once more if it is
+   * then turned down to the `strength` of its settings.
    * @param {object} changes - as for `start`
-   * @param {object} options - every: steps between two measurements, by default evaluate_every; on_checkpoint and on_step: called
-   * with each measurement, and with (step, training loss); signal: an AbortSignal, heeded between two steps
+   * @param {object} options - every: steps between two measurements, by default evaluate_every; early: more steps to measure at;
+   * on_checkpoint and on_step: called with each measurement, and with (step, training loss); signal: an AbortSignal, heeded
+   * between two steps
    * @returns {Promise<object>} the series `steps`, `train_loss`, `held_out_loss`, `original_loss`, `retention` and
    * `by_capability` (one array a name); `before` and `after`, the outcomes of all probes; `training_loss`, one a step;
    * `stopped`, why the run ended early ("" if it did not); and its `config`
    */
-  async run(changes, { every, on_checkpoint = () => {}, on_step = () => {}, signal } = {}) {
+  async run(changes, { every, early = [], on_checkpoint = () => {}, on_step = () => {}, signal } = {}) {
     const config = this.start(every === undefined ? changes : { ...changes, evaluate_every: every });
     const began = performance.now();
     const checkpoints = [];
@@ -137,7 +169,7 @@ export class Engine {
       const checkpoint = { step: this.stepsDone, seconds: (performance.now() - began) / 1000, ...measured };
       checkpoints.push(checkpoint);
       on_checkpoint(checkpoint);
-      if (checkpoint.broken !== null) {
+      if (typeof checkpoint.broken === "number") {
         stopped = `the loss was ${checkpoint.broken} at step ${checkpoint.step}: the run diverged`;
       }
     };
@@ -151,7 +183,11 @@ export class Engine {
       training_loss.push(this.step());
       on_step(this.stepsDone, training_loss.at(-1));
       if (this.stepsDone === config.steps) check("all");
-      else if (this.stepsDone % config.evaluate_every === 0) check("live");
+      else if (this.stepsDone % config.evaluate_every === 0 || early.includes(this.stepsDone)) check("live");
+    }
+    if (config.strength < 1 && !stopped) {
+      this.strength(config.strength);
+      check("all");
     }
     return { config, ...series(checkpoints), training_loss, stopped };
   }

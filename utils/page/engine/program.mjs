@@ -48,7 +48,7 @@ export class Program {
   begin(start) {
     try {
       start();
-      const lists = ["start", "ids", "targets", "from", "nats", "agreed", "instead"];
+      const lists = ["start", "ids", "targets", "from", "nats", "agreed", "instead", "after"];
       this.lists = Object.fromEntries(lists.map((name) => [name, this.calls.take(4 * (this.capacity + 1))]));
     } catch (error) {
       if (!(error instanceof WebAssembly.RuntimeError)) throw error;
@@ -109,8 +109,9 @@ export class Program {
   // --- Asking --------------------------------------------------------------------------------------------------------
   /**
    * One forward pass over rows of tokens, scored from token `from[i]` of row i on (at least 1).
-   * @returns {{nats: number, agreed: number, instead: number}[]} for each row: the sum of nats; with how many tokens the
-   * likeliest ones agree, up to the first that they do not; and what they have in its place, or -1
+   * The last token of a row may be -1: it is not scored, and the likeliest token there is given as `after`.
+   * @returns {{nats: number, agreed: number, instead: number, after: number}[]} for each row: the sum of nats; with how many
+   * tokens the likeliest ones agree, up to the first that they do not; what they have in its place, or -1; and `after`, or -1
    */
   score(rows, from) {
     return this.passes(rows).flatMap(([first, some]) => {
@@ -118,11 +119,12 @@ export class Program {
       const positions = from.slice(first, first + some.length).map((token) => token - 1); // each predicts the token behind it
       this.ints("from", some.length).set(positions);
       const at = this.lists;
-      this.calls.score(some.length, at.start, at.ids, at.targets, at.from, at.nats, at.agreed, at.instead);
+      this.calls.score(some.length, at.start, at.ids, at.targets, at.from, at.nats, at.agreed, at.instead, at.after);
       const nats = this.floats(at.nats, some.length);
       const agreed = this.ints("agreed", some.length);
       const instead = this.ints("instead", some.length);
-      return some.map((_, i) => ({ nats: nats[i], agreed: agreed[i], instead: instead[i] }));
+      const after = this.ints("after", some.length);
+      return some.map((_, i) => ({ nats: nats[i], agreed: agreed[i], instead: instead[i], after: after[i] }));
     });
   }
 
@@ -186,6 +188,16 @@ export class Program {
 
   floats(address, count) {
     return new Float32Array(this.calls.memory.buffer, address, count);
+  }
+
+  /** What is trained, as a view of the program's own memory. After a change, `strength` lays it out anew. */
+  get trained() {
+    return this.floats(this.calls.trained(), this.calls.trained_count());
+  }
+
+  /** The gradient of that. */
+  get gradient() {
+    return this.floats(this.calls.gradient(), this.calls.trained_count());
   }
 
   get bytes() {

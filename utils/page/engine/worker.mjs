@@ -1,12 +1,18 @@
 // The engine in a web worker, so that the page stays smooth: `new Worker("worker.mjs", { type: "module" })`.
 //
-// Each message is { id, call, ... }, and each is answered by { id, done: result } or { id, error: sentence }:
-//   load      { assets: { wasm, config, weights, tokenizer, data } }   each an address, or what it would give
-//   run       { config, every? }        sends { id, step, loss } and { id, checkpoint } on its way
+// Each message is { id, call, ... }, and each is answered by { id, done: result } or { id, error: sentence }. What the calls do is
+// written at the methods of Engine:
+//   load      { assets: { wasm, config, weights, tokenizer, data }, baseline? }   each an address, or what it would give; baseline:
+//             step 0, if it was measured before
+//   run       { config, every?, early?, questions? }   sends { id, step, loss } and { id, checkpoint } on its way; early: one
+//             or more steps that are measured besides; questions: asked at each measurement, { id, step, answers }
 //   stop      {}                        ends the run within one step; the run is then done, as far as it came
 //   strength  { s }                     then measures: done is what Engine.measure gives
 //   answer    { prompt, max_new_tokens? }
 //   measure   { probes? }
+//   ask       { probes }
+//   weights   {}
+//   restore   { config, weights }
 
 import { Engine } from "./engine.mjs";
 
@@ -14,18 +20,24 @@ let engine = null;
 let running = null; // an AbortController
 
 const calls = {
-  async load({ assets }) {
+  async load({ assets, baseline }) {
     const kinds = { wasm: "arrayBuffer", weights: "arrayBuffer", config: "json", tokenizer: "json", data: "json" };
     const loaded = Object.entries(kinds).map(async ([name, kind]) => [name, await fetched(name, assets[name], kind)]);
-    engine = await Engine.load(Object.fromEntries(await Promise.all(loaded)));
+    engine = await Engine.load({ ...Object.fromEntries(await Promise.all(loaded)), baseline });
   },
-  async run({ config, every }, send) {
+  async run({ config, every, early = [], questions }, send) {
     running = new AbortController();
+    const show = (checkpoint) => {
+      send({ checkpoint });
+      if (!questions || typeof checkpoint.broken === "number") return;
+      send({ step: checkpoint.step, answers: questions.map((prompt) => engine.answer(prompt)) });
+    };
     try {
       return await idle().run(config, {
         every,
+        early: [early].flat(),
         signal: running.signal,
-        on_checkpoint: (checkpoint) => send({ checkpoint }),
+        on_checkpoint: show,
         on_step: (step, loss) => send({ step, loss }),
       });
     } finally {
@@ -41,6 +53,9 @@ const calls = {
   },
   answer: ({ prompt, max_new_tokens }) => idle().answer(prompt, max_new_tokens),
   measure: ({ probes }) => idle().measure({ probes }),
+  ask: ({ probes }) => idle().ask(probes),
+  weights: () => idle().weights(),
+  restore: ({ config, weights }) => idle().restore(config, weights),
 };
 
 function idle() {

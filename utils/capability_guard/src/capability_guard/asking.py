@@ -21,7 +21,7 @@ from capability_guard.chat import Chat, still_thinking, without_thinking
 from capability_guard.encoding import IGNORE, TOKENS_A_BATCH, Batch, context_length, encode, prompt_ids
 from capability_guard.exact import settled
 from capability_guard.forward import scored_logits, undisturbed
-from capability_guard.generation import complete
+from capability_guard.generation import BEYOND, complete
 from capability_guard.jsonl import DataError
 from capability_guard.matching import could_go_on, says
 from capability_guard.probes import CONTAINS_TOKENS, Probe
@@ -208,10 +208,32 @@ def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Prob
     for i, outcome in (*((i, True) for i in other), *((i, False) for i in going_on)):
         correct[i] = outcome
     talking = [i for i, probe in enumerate(tokens.probes) if probe.measure == "contains"]
-    said = complete(model, tokenizer, [tokens.prompts[i] for i in talking], tokens.room)
+    said = say(model, tokenizer, tokens, talking)
     for i, text in zip(talking, said, strict=True):
         correct[i] = says(tokens.probes[i].answer, without_thinking(text, tokens.thinking))
     return Scores(correct, loss, count, in_other_tokens=tuple(other), going_on=tuple(going_on), picked=picked)
+
+
+def say(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: ProbeTokens, some: Sequence[int]
+) -> list[str]:
+    """What the model says to these probes, as far as they have room for, and to the end of the word that it is in by then.
+
+    >>> say(model, tokenizer, encode_probes(tokenizer, [Probe("What is 7+7?", "14", "sums")], max_new_tokens=1), [0])
+    ['14.']
+    """
+    limit = context_length(model) or math.inf
+    said: dict[int, str] = {}
+    rooms: dict[tuple[int, int], list[int]] = {}
+    for i in some:
+        most = limit - len(tokens.prompts[i])  # as far as the model reads
+        room = min(tokens.room, most)
+        rooms.setdefault((room, min(BEYOND, most - room)), []).append(i)
+    for (room, beyond), same in rooms.items():
+        prompts = [tokens.prompts[i] for i in same]
+        texts = complete(model, tokenizer, prompts, room, beyond=beyond) if room > 0 else [""] * len(same)
+        said |= zip(same, texts, strict=True)
+    return [said[i] for i in some]
 
 
 def score_probes(

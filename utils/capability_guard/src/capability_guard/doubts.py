@@ -25,7 +25,7 @@ ENDS_OF_WORDS = re.compile(r"[.,;:!?\"'()\[\]*]+(?!\w)|(?<!\w)[\"'(\[*]+")
 
 
 def doubts(probes: Sequence[Probe | Row]) -> list[str]:
-    """One sentence for each kind of doubt, with how many probes it is about and an example.
+    """One sentence for each kind of doubt there is, with how many probes it is about and an example.
 
     >>> from capability_guard.probes import Probe
     >>> probes = [Probe("What is 6+7?", "13", "sums"), Probe("Is Rome in Italy?", "Rome", "places", measure="contains")]
@@ -34,8 +34,7 @@ def doubts(probes: Sequence[Probe | Row]) -> list[str]:
     follow. 1 answer of a "contains" probe stands in its own question, as 'Rome' in 'Is Rome in Italy?': a model that only repeats
     the question is right.
     """
-    found = [_without_end(probes), _in_the_question(probes), *asked_again(probes)]
-    return [sentence for sentence in found if sentence]
+    return [*without_end(probes), *in_the_question(probes), *asked_again(probes)]
 
 
 def asked_again(probes: Sequence[Probe | Row]) -> list[str]:
@@ -75,29 +74,45 @@ def _bare(text: str) -> str:
     return " ".join(ENDS_OF_WORDS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).split())
 
 
-def _without_end(probes: Sequence[Probe | Row]) -> str:
+def without_end(probes: Sequence[Probe | Row]) -> list[str]:
+    """A sentence on answers after which more words may follow; none where there are none.
+
+    >>> from capability_guard.probes import Probe
+    >>> print(*without_end([Probe("What is 6+7?", "13", "sums"), Probe("What is 6+8?", "14.", "sums")]))
+    1 of 2 exact answers has no end, as '13': a model may say more words after it and be right; end it with a full stop if none may
+    follow.
+    """
     exact = [probe.answer for probe in probes if probe.measure == "exact"]
     # A full stop ends a number as well: whether more digits follow is looked at.
     endless = [answer for answer in exact if could_go_on(answer) and not answer.endswith(".")]
     if not endless:
-        return ""
+        return []
     has, ends = ("have", "them") if len(endless) > 1 else ("has", "it")
-    return (
+    return [
         f"{len(endless)} of {len(exact)} exact answers {has} no end, as {_short(endless[0])}: a model may say more words after it and "
         f"be right; end {ends} with a full stop if none may follow."
-    )
+    ]
 
 
-def _in_the_question(probes: Sequence[Probe | Row]) -> str:
+def in_the_question(probes: Sequence[Probe | Row]) -> list[str]:
+    """A sentence on "contains" probes that are right if the question is only repeated; none where there are none.
+
+    >>> from capability_guard.probes import Probe
+    >>> print(*in_the_question([Probe("Is Rome in Italy?", "Rome", "places", measure="contains")]))
+    1 answer of a "contains" probe stands in its own question, as 'Rome' in 'Is Rome in Italy?': a model that only repeats the
+    question is right.
+    """
     inside = [probe for probe in probes if probe.measure == "contains" and says(probe.answer, probe.prompt)]
     if not inside:
-        return ""
+        return []
     many = (
         f'{len(inside)} answers of "contains" probes stand in their own questions'
         if len(inside) > 1
         else '1 answer of a "contains" probe stands in its own question'
     )
-    return f"{many}, as {_short(inside[0].answer)} in {_short(inside[0].prompt)}: a model that only repeats the question is right."
+    return [
+        f"{many}, as {_short(inside[0].answer)} in {_short(inside[0].prompt)}: a model that only repeats the question is right."
+    ]
 
 
 def left_out(source: str | Path) -> list[str]:
@@ -129,12 +144,13 @@ def _looks_like_probes(file: Path) -> bool:
     try:
         text = read_text(file)
         data = json.loads(text) if text.lstrip().startswith("[") else json.loads(text.strip().split("\n", 1)[0])
-        row = as_probe_row(data[0] if isinstance(data, list) else data, "", "")
+        first = data[0] if isinstance(data, list) else data
+        row = as_probe_row(first, "", "") if isinstance(first, dict) else {}
     except DataError:  # a conversation, of more turns than one
         return True
     except (OSError, ValueError, RecursionError, LookupError, TypeError):
         return False
-    return isinstance(row, dict) and ({"prompt", "answer"} <= row.keys() or {"text", "capability"} <= row.keys())
+    return {"prompt", "answer"} <= row.keys() or {"text", "capability"} <= row.keys()
 
 
 def _short(text: str) -> str:

@@ -146,10 +146,12 @@ def scored_bytes(tokenizer: PreTrainedTokenizerBase, text: str) -> int | None:
     >>> scored_bytes(tokenizer, "Water boils."), len("Water boils.")
     (11, 12)
     """
-    rest = tokenizer.decode(
-        text_ids(tokenizer, text)[1:], skip_special_tokens=True, clean_up_tokenization_spaces=False
-    ).strip()
-    return len(rest.encode("utf-8", "replace")) if rest and text.strip().endswith(rest) else None
+    ids = text_ids(tokenizer, text)
+    whole, rest = (
+        tokenizer.decode(some, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+        for some in (ids, ids[1:])
+    )
+    return len(rest.encode("utf-8", "replace")) if rest and whole == text.strip() and whole.endswith(rest) else None
 
 
 def answer_ids(

@@ -11,15 +11,13 @@ import math
 from typing import TYPE_CHECKING
 
 from capability_guard.encoding import IGNORE, context_length
-from capability_guard.generation import complete, spoken
+from capability_guard.generation import BEYOND, complete, spoken
 from capability_guard.matching import could_go_on, ends
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from capability_guard.asking import ProbeTokens
-
-BEHIND = 4  # tokens beyond the answer: enough to tell 4.5 from the end of a sentence
 
 
 def settled(
@@ -90,7 +88,7 @@ def _let_go_on(
     rooms: dict[int, list[int]] = {}
     for i in some:
         rooms.setdefault(
-            min(len(tokens.probes[i].answer.encode()) + BEHIND, limit - len(tokens.prompts[i])), []
+            min(len(tokens.probes[i].answer.encode()) + BEYOND, limit - len(tokens.prompts[i])), []
         ).append(i)
     said = dict.fromkeys(some, "")
     for room, asked in rooms.items():

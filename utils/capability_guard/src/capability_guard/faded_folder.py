@@ -48,7 +48,8 @@ def settings_of(adapter: str | Path) -> dict[str, Any]:
         with safe_open(folder / WEIGHTS, "np"):  # of what it holds, only the list is read
             pass
     except OSError as error:
-        raise FadingError(f"{error.filename} cannot be read ({error.strerror}); check its permissions.") from error
+        why = error.strerror or error
+        raise FadingError(f"{error.filename or folder} cannot be read ({why}); check its permissions.") from error
     except SafetensorError as error:
         raise FadingError(f"{folder / WEIGHTS} is damaged ({error}); save the adapter again.") from error
     except ValueError as error:
@@ -95,8 +96,8 @@ def base_of_adapter(model: PreTrainedModel, adapter: str | Path, settings: dict[
     >>> from peft import LoraConfig, get_peft_model
     >>> from capability_guard.models import load_model
     >>> get_peft_model(load_model(MODEL)[0], LoraConfig(fan_in_fan_out=True, bias="all")).save_pretrained(FOLDER)
-    >>> len(base_of_adapter(model, FOLDER, settings_of(FOLDER)))
-    34
+    >>> set(base_of_adapter(model, FOLDER, settings_of(FOLDER))) == {n for n, _ in model.named_parameters() if "bias" in n}
+    True
     """
     import torch
 
@@ -149,7 +150,9 @@ def write_adapter(model: PreTrainedModel, adapter: str | Path, out: str | Path, 
     tensors = {}
     for name, old in before.items():
         new = now[name].detach().cpu()
-        tensors[name] = old if new.to(old.dtype).equal(old) else new.float().contiguous()
+        tensors[name] = (
+            old if new.to(old.dtype).equal(old) else new.float().contiguous().clone()
+        )  # two names may share one
     with _moved_into(Path(out)) as folder:
         _copy_rest(Path(adapter), folder)
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
@@ -163,7 +166,7 @@ def write_model(model: PreTrainedModel, tuned: str | Path, out: str | Path, reco
 
     >>> write_model(model, MODEL, FOLDER / "b", {"strength": 1})
     >>> sorted(file.name for file in (FOLDER / "b").iterdir())
-    ['config.json', 'fade.json', ..., 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json']
+    [...'config.json', 'fade.json', ...'model.safetensors', 'tokenizer.json', 'tokenizer_config.json']
     """
     import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ from capability_guard.chat import MARKS
 from capability_guard.encoding import pad_id
 from capability_guard.forward import input_device, puts_tokens_in_front, undisturbed, without_adapter
 
+BEYOND = 4  # tokens: enough to tell 4.5 from the end of a sentence
 ROWS_AT_ONCE = 16  # prompts that are completed together: the memory for their keys and values grows with each
 
 
@@ -21,9 +23,11 @@ def complete(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     fold: bool = True,
+    beyond: int = 0,
 ) -> list[str]:
     """What the model goes on to say, greedily, after each prompt (its tokens). fold: with white space folded.
 
+    beyond: so many tokens more, but no further than the word in which the others end: 13 may be the beginning of 13000.
     Prompts of one length are completed together: no padding, so the rows cannot disturb each other.
 
     >>> complete(model, tokenizer, [tokenizer("What is 2+2?").input_ids], max_new_tokens=8)
@@ -42,11 +46,20 @@ def complete(
     with undisturbed(model):
         for chunk in chunks:
             ids = torch.tensor([prompts[i] for i in chunk], device=input_device(model))
-            output = go_on(model, tokenizer, ids, max_new_tokens)
+            output = go_on(model, tokenizer, ids, max_new_tokens + beyond)
             for i, row in zip(chunk, output[:, ids.shape[1] :], strict=True):
-                text = spoken(tokenizer, row.tolist())
+                text = _to_the_end_of_a_word(tokenizer, row.tolist(), max_new_tokens)
                 said[i] = " ".join(text.split()) if fold else text
     return said
+
+
+def _to_the_end_of_a_word(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], room: int) -> str:
+    """The text of as many tokens as there is room for, and of what follows up to the next space."""
+    text = spoken(tokenizer, ids[:room])
+    if len(ids) <= room:
+        return text
+    whole, begun = spoken(tokenizer, ids), text.rstrip("\ufffd")  # half a character may be whole in the other
+    return begun + re.match(r"\S*", whole[len(begun) :])[0] if whole.startswith(begun) else text
 
 
 def spoken(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from capability_guard.gate.rule import PASSED, Comparison, Decision, judge
 from capability_guard.jsonl import DataError
@@ -37,6 +38,21 @@ def halves(probes: Sequence[Probe]) -> tuple[list[Probe], list[Probe]]:
 
     chosen = set(sorted(range(len(probes)), key=place)[::2])
     return [p for i, p in enumerate(probes) if i in chosen], [p for i, p in enumerate(probes) if i not in chosen]
+
+
+def rules_of_half(half: Sequence[Probe], rules: dict[str, Any]) -> dict[str, Any]:
+    """The rules of ``judge`` for one half, which may lack a capability that has a single probe.
+
+    Raises FadingError where that leaves none of those that decide.
+
+    >>> rules_of_half([Probe("Hot?", "Cold.", "opposites")], {"max_drop": 5, "informational": ["opposites", "style"]})
+    {'max_drop': 5, 'informational': ['opposites']}
+    """
+    there = {probe.capability for probe in half}
+    kept = {name: [x for x in rules[name] if x in there] for name in ("critical", "informational") if name in rules}
+    if rules.get("critical") and not kept["critical"]:
+        raise FadingError(f"{rules['critical'][0]!r} has too few probes to be in both halves; add some.")
+    return {**rules, **kept}
 
 
 def check_half(base: Measurement, certain: bool = True, **rules) -> None:

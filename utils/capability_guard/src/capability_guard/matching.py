@@ -62,6 +62,9 @@ _UNIT_BEHIND = re.compile(rf"(?:{_UNITS})(?!\w)")
 _POWER_OR_MIXED, _STOPS = re.compile(r"\^| \d+/"), re.compile(r"[.,:/-]\D|-")
 _GOES_ON, _CHAIN = re.compile(r"\d|[.,:/]\d"), re.compile(r"[\d.,:/]*")
 
+# Signs behind a word, and behind a number, that may belong to it: what follows them tells.
+_UNDECIDED = {False: "'\u2019_+#-", True: "'\u2019_+#-.,:/^"}
+
 # Scripts that do not put spaces between words, or glue endings on: there, an answer may stand inside a longer run of letters.
 _RUN_ON = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]"
@@ -114,15 +117,17 @@ def ends(answer: str, behind: str) -> bool | None:
     >>> ends("13", "."), ends("13", ".5"), ends("13", ". It")
     (None, False, True)
     """
+    digit = answer[-1:].isdecimal()
+    if digit and behind[:1] in ("\u00a0", "\u2009", "\u202f"):  # spaces that stand inside a number, too
+        return None if len(behind) < 4 else not re.match(r"\d{3}(?!\d)", behind[1:])
     if not could_go_on(answer) or not behind or behind[0].isspace():
         return True
     if answer[-1] == ".":
         return not behind[0].isdecimal()
-    text = plain(behind[:60], fold=False)
-    signs = ".,:/^'_+#-" if answer[-1].isdecimal() else "'_+#-"
-    if "\ufffd" in behind[:2] or (len(text) < 2 and text in signs):
+    if "\ufffd" in behind[:2] or (len(behind) < 2 and behind in _UNDECIDED[digit]):
         return None
-    return _edge_behind(text, answer[-1], answer)
+    # In plain form with something before and behind it, so that no space is lost, and behind a number as it would be.
+    return _edge_behind(plain(f"{'1' if digit else 'x'}{behind[:60]}.", fold=False)[1:-1], answer[-1], answer)
 
 
 @lru_cache(maxsize=4096)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from capability_guard.chat import Chat, without_thinking
-from capability_guard.doubts import doubts
+from capability_guard.doubts import asked_again, in_the_question
 from capability_guard.jsonl import DataError
 from capability_guard.matching import MARKING
 from capability_guard.measurement import Measurement, MeasurementError
@@ -71,7 +71,7 @@ def measure(
     said = _said(model, tokenizer, tokens, scores)
     sizes = [(n, scored_bytes(tokenizer, p.answer)) if p.measure == "loss" else (None, None)
              for p, n in zip(probes, scores.tokens, strict=True)]  # fmt: skip
-    found = [*notes, *doubts(probes)]
+    found = [*notes, *in_the_question(probes), *asked_again(probes)]
     if other := scores.in_other_tokens:
         found.append(
             f"{len(other)} of {len(probes)} probes were answered right in other tokens than their answer has, as "
@@ -190,22 +190,16 @@ def _noise(model, tokenizer, probes, correct, chat, max_new_tokens) -> dict[str,
 
 def _said(model, tokenizer, tokens: ProbeTokens, scores: Scores) -> list[str]:
     """What the model answers to each probe. An exact probe that is right says its answer, by definition."""
-    from capability_guard.encoding import context_length
-    from capability_guard.generation import complete
+    from capability_guard.asking import say
 
     probes, right = tokens.probes, scores.correct
     said = [probe.answer if r else "" for probe, r in zip(probes, right, strict=True)]
-    # The prompt of an exact probe may leave less room than a "contains" probe has: then the model says what fits.
-    longest = context_length(model) or math.inf
-    rooms: dict[int, list[int]] = {}  # how many tokens there is room for, and for which probes
+    asked = []
     for i, probe in enumerate(probes):
         if probe.measure == "contains" or (probe.measure == "exact" and not right[i]):
-            rooms.setdefault(min(tokens.room, longest - len(tokens.prompts[i])), []).append(i)
+            asked.append(i)
         elif probe.measure == "choice" and not right[i]:
             said[i] = scores.picked[i]
-    # Prompts with the same room are completed together; nearly all have the whole of it.
-    for room, asked in rooms.items():
-        texts = complete(model, tokenizer, [tokens.prompts[i] for i in asked], room) if room > 0 else [""] * len(asked)
-        for i, text in zip(asked, texts, strict=True):
-            said[i] = without_thinking(text, tokens.thinking).strip() if probes[i].measure == "contains" else text
+    for i, text in zip(asked, say(model, tokenizer, tokens, asked), strict=True):
+        said[i] = without_thinking(text, tokens.thinking).strip() if probes[i].measure == "contains" else text
     return said

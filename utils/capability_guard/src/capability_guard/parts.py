@@ -33,7 +33,7 @@ class Part:
         """The tensor as it is in the model now.
 
         >>> Part("output", model.lm_head, "weight", None).weight.shape
-        torch.Size([1536, 128])
+        torch.Size([1536, 192])
         """
         return self.owner._parameters[self.name]
 
@@ -63,11 +63,11 @@ def base_weights(base: Base) -> dict[str, torch.Tensor]:
 
 
 def whole_parts(model: nn.Module, base: Base) -> Iterator[Part]:
-    """Every weight of a whole model. Raises FadingError where the base is another model, or none was given.
+    """Every weight of a whole model, one that is shared once a name. Raises FadingError where the base is another model, or none.
 
     >>> import copy
-    >>> len(list(whole_parts(model, copy.deepcopy(model)))) == len(list(model.parameters()))
-    True
+    >>> [part.path for part in whole_parts(model, copy.deepcopy(model)) if part.weight is model.lm_head.weight]
+    ['transformer.wte.weight', 'lm_head.weight']
     """
     if base is None:
         raise FadingError(
@@ -114,7 +114,8 @@ def check(part: Part) -> None:
 
     >>> check(Part("output", model.lm_head, "weight", base=torch.zeros(1536, 64)))
     Traceback (most recent call last):
-    capability_guard.methods.FadingError: The weights 'output' are (1536, 128) in the tuned model and (1536, 64) in the base ...
+    capability_guard.methods.FadingError: The weights 'output' are (1536, 192) in the tuned model and (1536, 64) in the base (were
+    tokens added?); give a base of the same size: resize its embeddings, save it, and name that.
     """
     weight, base = part.weight, part.base
     if weight.device.type == "meta" or (base is not None and base.device.type == "meta"):

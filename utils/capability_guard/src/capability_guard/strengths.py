@@ -19,7 +19,7 @@ from capability_guard.chat import Chat
 from capability_guard.encoding import context_length, encode
 from capability_guard.fading import fade
 from capability_guard.gate.rule import PASSED, REGRESSED, Decision, Rules, judge
-from capability_guard.halves import check_half, halves, whole
+from capability_guard.halves import check_half, halves, rules_of_half, whole
 from capability_guard.measurement import Measurement
 from capability_guard.measuring import measure
 from capability_guard.methods import FadingError, checked
@@ -136,19 +136,20 @@ def best_strength(
     if base is not None:
         base = base_weights(base)  # read once, and not for each strength
     choosing, reporting = halves(probes)
+    to_choose, to_report = (rules_of_half(half, limits) for half in (choosing, reporting))
     how = {"chat": chat, "max_new_tokens": max_new_tokens}
     asked = _Asked(model, tokenizer, choosing, task, base, **how)
     of_base = asked if base_tokenizer is None else _Asked(model, base_tokenizer, choosing, task, base, **how)
     with fade(model, 0, base=base):
         report = [measure(model, base_tokenizer or tokenizer, reporting, name="base", task=task, repeat=repeat, **how)]
     before, start = of_base.at(0)
-    for half in (before, report[0]):
-        check_half(half, certain, **limits)
+    check_half(before, certain, **to_choose)
+    check_half(report[0], certain, **to_report)
 
     curve: dict[float, Step] = {}
     for strength in tried:
         after, loss = asked.at(strength)
-        decision = judge(before, after, **limits)
+        decision = judge(before, after, **to_choose)
         line = next(
             row for row in decision.comparisons if row.critical and row.unit == "points"
         )  # all of them come first
@@ -170,7 +171,7 @@ def best_strength(
     learned = {0.0: None if start is None else 0.0} | {step.strength: step.learned for step in curve.values()}
     if start is not None and 1.0 not in learned:
         learned[1.0] = 1 - asked.at(1)[1] / start
-    return BestStrength(chosen, curve, compare(*outcomes), judge(*report, **limits), len(choosing), len(reporting),
+    return BestStrength(chosen, curve, compare(*outcomes), judge(*report, **to_report), len(choosing), len(reporting),
                         learned[chosen], learned.get(1.0))  # fmt: skip
 
 

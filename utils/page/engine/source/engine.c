@@ -106,7 +106,7 @@ EXPORT(strength) void strength(float scale, float s) {
     model_pack(&model);
 }
 
-typedef struct { float *nats; int *agreed, *instead; } Scores;
+typedef struct { float *nats; int *agreed, *instead, *after; } Scores;
 
 // Looks at some positions, in the order of the rows; row[i] is the row of position at[i].
 static void judge(Rows rows, int count, const int *at, const int *row, Scores scores) {
@@ -114,8 +114,12 @@ static void judge(Rows rows, int count, const int *at, const int *row, Scores sc
     for (int i = 0; i < count; i++) {
         float *logits = model.logits + i * model.vocabulary;
         const int target = rows.targets[at[i]], r = row[i];
-        const float chosen = logits[target];
         const int best = likeliest(model.vocabulary, logits);
+        if (target < 0) {  // a place left open
+            scores.after[r] = best;
+            continue;
+        }
+        const float chosen = logits[target];
         scores.nats[r] += softmax(model.vocabulary, logits) - chosen;
         if (scores.instead[r] >= 0) continue;
         if (best == target) scores.agreed[r]++;
@@ -124,16 +128,18 @@ static void judge(Rows rows, int count, const int *at, const int *row, Scores sc
 }
 
 // Of each row, scored from its position from[r] on: the nats, how many targets the likeliest tokens agree with, up to the
-// first that they do not, and what they have in its place (-1 where they agree with all).
+// first that they do not, and what they have in its place (-1 where they agree with all). The last target of a row may be -1: it
+// is not scored, and `after` becomes the likeliest token there.
 EXPORT(score) void score(
-    int count, const int *start, const int *ids, const int *targets, const int *from, float *nats, int *agreed, int *instead
+    int count, const int *start, const int *ids, const int *targets, const int *from, float *nats, int *agreed, int *instead,
+    int *after
 ) {
     const Rows rows = {count, 0, start, ids, targets};
-    const Scores scores = {nats, agreed, instead};
+    const Scores scores = {nats, agreed, instead, after};
     int at[POSITIONS], row[POSITIONS], some = 0;
     model_forward(&model, rows, 0);
     for (int r = 0; r < count; r++) {
-        nats[r] = agreed[r] = 0, instead[r] = -1;
+        nats[r] = agreed[r] = 0, instead[r] = after[r] = -1;
         for (int t = start[r] + from[r]; t < start[r + 1]; t++) {
             at[some] = t, row[some++] = r;
             if (some == POSITIONS) judge(rows, some, at, row, scores), some = 0;

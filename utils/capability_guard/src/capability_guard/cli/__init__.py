@@ -22,7 +22,7 @@ Catch what fine-tuning made a language model forget.
   capability-guard compare --model M --adapter A --probes P   measure both and judge, in one command
   capability-guard measure --model M --probes P --out R.json  measure one model, for later
   capability-guard gate    baseline.json candidate.json       judge two measurements
-  capability-guard fade    --model M --adapter A --probes P --out B   turn A down until it forgets no more than is allowed
+  capability-guard fade    --model M --adapter A --probes P --out B   turn A down to what the budget allows
 """
 EPILOG = "Exit code 0: passed (or done). 1: regressed. 2: it cannot be certified, or something was wrong; one sentence says what."
 

@@ -84,7 +84,7 @@ def _check(asked: argparse.Namespace) -> tuple[dict[str, Any], list[Probe], dict
     """(the adapter's settings, the probes, how they are asked). Raises DataError, MeasurementError or FadingError."""
     from capability_guard.faded_folder import check_place, settings_of
     from capability_guard.gate.rule import Rules
-    from capability_guard.halves import check_half, halves
+    from capability_guard.halves import check_half, halves, rules_of_half
     from capability_guard.measurement import Measurement
     from capability_guard.methods import FadingError, checked
     from capability_guard.probes import load_probes
@@ -113,7 +113,8 @@ def _check(asked: argparse.Namespace) -> tuple[dict[str, Any], list[Probe], dict
     if asked.strength is None:  # if not even a base that knows them all could pass, no model need be loaded
         for half in halves(probes):
             right = [None if probe.measure == "loss" else True for probe in half]
-            check_half(Measurement.of(half, right, [0.0] * len(half), model=asked.model), not asked.as_seen, **limits)
+            known = Measurement.of(half, right, [0.0] * len(half), model=asked.model)
+            check_half(known, not asked.as_seen, **rules_of_half(half, limits))
     return settings, probes, how_to_ask(asked)
 
 

@@ -91,6 +91,7 @@ def show(measurement: Measurement, out: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from capability_guard.doubts import without_end
     from capability_guard.gate.reports import clean
 
     groups: dict[str, list] = {}
@@ -106,7 +107,7 @@ def show(measurement: Measurement, out: str) -> None:
     console.print(table)
     said = f"{len(measurement.rows)} probes in {measurement.seconds:.1f} s, written to {out}"
     console.print(said, soft_wrap=True, markup=False)
-    for note in measurement.notes:
+    for note in (*without_end(measurement.rows), *measurement.notes):
         console.print(f"Note: {escape(clean(note))}", soft_wrap=True, highlight=False)
     if measurement.noise is not None:
         flips = sum(measurement.noise.values())

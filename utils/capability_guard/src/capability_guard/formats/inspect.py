@@ -109,7 +109,7 @@ def _task(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
     notes = [f"{task} counts by the scorer {used}, not {others}; --metric chooses another."] if others else []
     if missing := len(by_id) - len(kept):
         notes.append(f"{task} has no score for {missing} of {len(by_id)} samples.")
-    notes += remarks(task, used, outcome)
+    notes += remarks(task, used, outcome, _graded(by_id, used) or None)
     return Scored(used, tuple(found), _setting(data, used, outcome), tuple(rows), None, tuple(notes))
 
 
@@ -144,6 +144,18 @@ def _parts(value: Any) -> Iterator[tuple[str, float | None]]:
         yield from ((f",{key}", _float(part)) for key, part in value.items())
     elif not isinstance(value, list):
         yield "", _float(value)
+
+
+def _graded(by_id: dict[str, list[dict]], used: str) -> bool:
+    """Whether the answers were graded with letters, which say themselves what is right."""
+    values = [
+        score.get("value")
+        for epochs in by_id.values()
+        for sample in epochs
+        for name, score in (sample.get("scores") or {}).items()
+        if name == used.split(",")[0] and isinstance(score, dict)
+    ]
+    return any(isinstance(value, str) and value in GRADES for value in values)
 
 
 def _float(value: Any) -> float | None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from capability_guard.formats.metrics import Outcomes, in_order, lower_is_better, matching, number, outcomes
 from capability_guard.formats.runs import Run, Scored, Unusable
-from capability_guard.formats.wording import DAMAGE, ending, not_whole, one_line, remarks, text_of
+from capability_guard.formats.wording import DAMAGE, ending, generation, not_whole, one_line, remarks, text_of
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Mean, MeasurementError, Row
 
@@ -180,7 +180,12 @@ def _from_details(task: str, asked: tuple[str, ...], data: dict, rows: list[dict
     notes = [f"{task} has no {used} for {missing} of {len(rows)} questions."] if missing else []
     made = tuple(_row(task, row, value, outcome.kind) for row, value in zip(kept, outcome.values, strict=True))
     return Scored(
-        used, tuple(order), _setting(task, used, data, outcome), made, None, (*notes, *remarks(task, used, outcome))
+        used,
+        tuple(order),
+        _setting(task, used, data, outcome),
+        made,
+        None,
+        (*notes, *remarks(task, used, outcome, _configured(data, task).get(used))),
     )
 
 
@@ -272,7 +277,11 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, note: str) -> Scor
     error = (number(scores.get(f"{used}_stderr")) or 0.0) / (100 if outcome.per_cent else 1)
     mean = Mean(task, outcome.mean, min(max(error, 0.0), 1.0))
     return Scored(
-        used, tuple(order), _setting(task, used, data, outcome), mean=mean, notes=(note, *remarks(task, used, outcome))
+        used,
+        tuple(order),
+        _setting(task, used, data, outcome),
+        mean=mean,
+        notes=(note, *remarks(task, used, outcome, _configured(data, task).get(used))),
     )
 
 
@@ -286,4 +295,18 @@ def _setting(task: str, used: str, data: dict, outcome: Outcomes) -> str:
         words.append(f"at most {general['max_samples']} samples")
     system = (general.get("model_config") or {}).get("system_prompt")
     words += [f"system prompt {text_of(system)[:40]}"] if system else []
-    return ", ".join(words) + ending(outcome)
+    return ", ".join(words) + _generated(general, config) + ending(outcome)
+
+
+def _generated(general: dict, config: Any) -> str:
+    """How the answers were generated; nothing where none were."""
+    config = config if isinstance(config, dict) else {}
+    if "generation_size" in config and config["generation_size"] is None:
+        return ""
+    given = (general.get("model_config") or {}).get("generation_parameters")
+    return generation(
+        {
+            **(given if isinstance(given, dict) else {}),
+            **{k: config.get(k) for k in ("generation_size", "stop_sequence")},
+        }
+    )

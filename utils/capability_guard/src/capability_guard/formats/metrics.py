@@ -27,6 +27,10 @@ LOWER = re.compile(
     r"|perspective_api_toxicity_score|toxicity|attack_success_rate)$"
     r"|_perplexity$|^bits_per_|_bias$|(^|_)bias_score|_error_rate$"
 )
+HIGHER = re.compile(
+    r"acc|match|exact|correct|right|f1|(^|_)em($|[^a-z])|bleu|rouge|chrf|meteor|bert|recall|precision|includes|choice|answer|pattern"
+    r"|graded|(^|_)qa$|pass|success|solved|equiv|mc[12]|mcc|verif|similarity|reward|stereotype|expression|iou"
+)
 RATES = ("wer", "cer", "mer", "ter")  # errors per word: they may be more than there are words
 PER_CENT = re.compile(
     r"^(bleu|chrf|ter|rouge1|rouge2|rougel|sacrebleu|eqbench|meteor)"
@@ -86,6 +90,15 @@ def lower_is_better(name: str, said: Any = None) -> bool:
     (True, False, True)
     """
     return not said if isinstance(said, bool) else bool(LOWER.search(name.lower()))
+
+
+def more_is_better(name: str) -> bool:
+    """Whether a metric is, by its name, one of which more is better; False where the name does not tell.
+
+    >>> more_is_better("exact_match"), more_is_better("model_graded_qa"), more_is_better("harmfulness")
+    (True, True, False)
+    """
+    return bool(HIGHER.search(name.lower())) and not LOWER.search(name.lower())
 
 
 def outcomes(name: str, raw: Sequence[Any], lower: bool = False) -> Outcomes | None:

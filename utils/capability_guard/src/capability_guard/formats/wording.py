@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from capability_guard.formats.metrics import Outcomes
+from capability_guard.formats.metrics import Outcomes, more_is_better
 from capability_guard.measurement import MeasurementError
 
 # What a file that was made by hand, cut off or written by another version can raise while it is taken apart.
 DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, OSError, RecursionError)
+# Of the settings of generation, those that change no answer that is decoded greedily.
+NO_MATTER = ("seed", "cache_implementation", "num_blocks", "block_size", "use_cache", "max_length")
+ONE = ("num_beams", "num_return_sequences", "top_p", "repetition_penalty", "length_penalty")  # that are 1 by default
 # At the end of a setting: the values were turned round, or divided by 100.
 LESS, PER_CENT = ", less is better", ", in per cent"
 
@@ -34,6 +37,21 @@ def one_line(value: Any) -> str:
     return " ".join(text_of(value).split())
 
 
+def generation(given: Any) -> str:
+    """How answers were generated, in the words of a setting: what is not at its default, and can change an answer.
+
+    >>> generation({"until": ["."], "max_gen_toks": 8, "do_sample": False, "temperature": 0.0, "seed": 7})
+    ', max_gen_toks 8, until ["."]'
+    """
+    if not isinstance(given, dict):
+        return ""
+    words = ""
+    for name, value in sorted(given.items()):
+        default = value is None or value is False or value in ("", [], {}, 0) or (name in ONE and value == 1)
+        words += "" if default or name in NO_MATTER else f", {one_line(name)} {one_line(value)[:60]}"
+    return words
+
+
 def ending(outcome: Outcomes) -> str:
     """What the setting of a task ends with, as to how its values were read.
 
@@ -43,8 +61,8 @@ def ending(outcome: Outcomes) -> str:
     return (LESS if outcome.lower and outcome.kind != "losses" else "") + (PER_CENT if outcome.per_cent else "")
 
 
-def remarks(task: str, metric: str, outcome: Outcomes) -> list[str]:
-    """What a reader of the report should know of the metric that counts.
+def remarks(task: str, metric: str, outcome: Outcomes, said: Any = None) -> list[str]:
+    """What a reader of the report should know of the metric that counts. said: what the file says of its direction, if anything.
 
     >>> remarks("crows_pairs", "pct_stereotype", Outcomes("bits", (0.0, 1.0), lower=True))
     ['crows_pairs counts by its pct_stereotype, of which less is better: a rise is a loss.']
@@ -52,6 +70,10 @@ def remarks(task: str, metric: str, outcome: Outcomes) -> list[str]:
     notes = []
     if outcome.lower and outcome.kind != "losses":
         notes.append(f"{task} counts by its {metric}, of which less is better: a rise is a loss.")
+    elif outcome.kind != "losses" and not isinstance(said, bool) and not more_is_better(metric):
+        notes.append(
+            f"{task} counts by its {metric}: nothing says whether more of it is better, and it is taken to be."
+        )
     if outcome.per_cent:
         notes.append(f"{task} has its {metric} from 0 to 100; it is divided by 100.")
     if outcome.clipped:

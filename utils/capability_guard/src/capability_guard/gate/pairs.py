@@ -19,6 +19,8 @@ MAY_MOVE = {
     "precision": "in different precision",
     "device": "on different devices",
     "batch": "in batches of different size",
+    "context": "with room for texts of different length",
+    "arguments": "with different arguments of the model",
     "marking": "by different versions of the rules of what is right",
 }
 
@@ -244,4 +246,4 @@ def notes(baseline: Measurement, candidate: Measurement) -> tuple[str, ...]:
         found.append("The baseline has an adapter and the candidate has none; were the two files swapped?")
     if baseline.name == candidate.name:
         found.append(f"Both measurements are of {baseline.name!r}; is that the pair that you meant?")
-    return (*found, *dict.fromkeys((*baseline.notes, *candidate.notes)))
+    return tuple(dict.fromkeys((*found, *baseline.notes, *candidate.notes)))

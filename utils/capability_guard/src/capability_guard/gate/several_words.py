@@ -53,16 +53,19 @@ def none_passed(candidates: Sequence[Candidate]) -> str:
     >>> from capability_guard.gate.rule import Decision
     >>> from capability_guard.gate.several import Candidate
     >>> none_passed([Candidate("torn", Decision(UNSURE, "torn.json is not JSON; measure again."))])
-    'None of 1 candidate could be compared: torn.json is not JSON; measure again.'
+    'The only candidate could not be compared: torn.json is not JSON; measure again.'
     """
-    many = f"{len(candidates)} candidate{'s' if len(candidates) > 1 else ''}"
+    many = len(candidates)
     judged = [one for one in candidates if one.whole is not None]
     if not judged:
-        return f"None of {many} could be compared: {candidates[0].decision.why}"
+        start = f"None of {many} candidates could" if many > 1 else "The only candidate could not"
+        return f"{start} be compared: {candidates[0].decision.why}"
     # One that is open may still pass with more probes, which one that regressed will not.
     nearest = min(judged, key=lambda one: (one.word == REGRESSED, _excess(one)))
-    all_did = nearest.word == REGRESSED and len(judged) == len(candidates) > 1
-    start = f"All {many} regressed." if all_did else f"None of {many} passed."
+    if many == 1:
+        return f"The only candidate did not pass. {nearest.decision.why}"
+    all_did = nearest.word == REGRESSED and len(judged) == many
+    start = f"All {many} candidates regressed." if all_did else f"None of {many} candidates passed."
     lost = f", which {lost_text(nearest.whole)}. " if nearest.word == REGRESSED else ": "
     return f"{start} Nearest comes {nearest.name}{lost}{nearest.decision.why}"
 

@@ -16,7 +16,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from capability_guard.formats.lm_eval.files import arguments_of, date_of, groups_of, model_of, samples_file
+from capability_guard.formats.lm_eval.files import (
+    IDENTITY,
+    OTHER,
+    arguments_of,
+    date_of,
+    groups_of,
+    model_of,
+    samples_file,
+)
 from capability_guard.formats.lm_eval.tasks import read_task, scores_of
 from capability_guard.formats.metrics import number
 from capability_guard.formats.runs import Run, merged
@@ -85,7 +93,14 @@ def _about(data: dict) -> dict:
     versions = {"lm_eval": data.get("lm_eval_version"), "transformers": data.get("transformers_version")}
     # Noted by the gate where the two differ, and not refused.
     precision = str(config.get("model_dtype") or arguments_of(data).get("dtype") or "").removeprefix("torch.")
-    asked = {"precision": precision, "device": config.get("device")}
+    # What names no model and is not noted by itself, as how much of a prompt is read.
+    others = {
+        k: v
+        for k, v in arguments_of(data).items()
+        if k not in (*IDENTITY, *OTHER, "dtype", "device", "trust_remote_code")
+    }
+    asked = {"precision": precision, "device": config.get("device"), "context": data.get("max_length"),
+             "arguments": ", ".join(f"{name} {others[name]}" for name in sorted(others))}  # fmt: skip
     return {
         "chat": bool(data.get("chat_template")),
         "machine": "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from capability_guard.formats.lm_eval.files import is_dated, samples_file
 from capability_guard.formats.lm_eval.samples import by_filter, metrics_of, once, read_samples, rows_of
@@ -17,7 +18,7 @@ from capability_guard.formats.metrics import (
     outcomes,
 )
 from capability_guard.formats.runs import Scored, Unusable
-from capability_guard.formats.wording import ending, remarks
+from capability_guard.formats.wording import ending, generation, remarks
 from capability_guard.measurement import Mean
 
 NO_METRICS = ("alias", "name", "sample_len", "samples", "sample_count")
@@ -92,7 +93,7 @@ def _from_samples(task: str, asked: tuple[str, ...], data: dict, samples: list[d
     if lacking[used]:
         notes.append(f"{task} has no {used.partition(',')[0]} for {lacking[used]} of its questions; the others count.")
     return Scored(used, tuple(names), _setting(task, used, data, outcome), tuple(rows_of(task, having, outcome)), None,
-                  (*notes, *_remarks(task, used, names, outcome)))  # fmt: skip
+                  (*notes, *_remarks(task, used, names, data, outcome)))  # fmt: skip
 
 
 def _other_run(task: str, used: str, data: dict, outcome: Outcomes, path: Path) -> list[str]:
@@ -138,7 +139,7 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, note: str) -> Scor
         error = error / 100 if outcome.per_cent else error
     mean = Mean(task, outcome.mean, min(max(error or 0.0, 0.0), 1.0), samples)
     return Scored(used, tuple(names), _setting(task, used, data, outcome), mean=mean,
-                  notes=(*notes, *_remarks(task, used, names, outcome)))  # fmt: skip
+                  notes=(*notes, *_remarks(task, used, names, data, outcome)))  # fmt: skip
 
 
 def scores_of(scores: dict) -> dict[str, float]:
@@ -159,12 +160,17 @@ def scores_of(scores: dict) -> dict[str, float]:
 
 def _lower(data: dict, task: str, name: str) -> bool:
     """Whether less is better: as the results say, or the task's configuration, or what is known of the name."""
+    return lower_is_better(name, _said(data, task, name))
+
+
+def _said(data: dict, task: str, name: str) -> Any:
+    """What the results say of the direction of a metric, or the task's configuration; None where neither does."""
     said = ((data.get("higher_is_better") or {}).get(task) or {}).get(name)
     if not isinstance(said, bool):
         listed = ((data.get("configs") or {}).get(task) or {}).get("metric_list") or ()
         own = [entry for entry in listed if isinstance(entry, dict) and entry.get("metric") == name]
         said = own[0].get("higher_is_better") if own else None
-    return lower_is_better(name, said)
+    return said
 
 
 def _setting(task: str, used: str, data: dict, outcome: Outcomes) -> str:
@@ -172,6 +178,7 @@ def _setting(task: str, used: str, data: dict, outcome: Outcomes) -> str:
     score as much as a training run."""
     name, _, kind = used.partition(",")
     words = f"version {(data.get('versions') or {}).get(task)}, {(data.get('n-shot') or {}).get(task)}-shot, {name}, filter {kind}"
+    words += generation(((data.get("configs") or {}).get(task) or {}).get("generation_kwargs"))
     counts = (data.get("n-samples") or {}).get(task) or {}
     limit = (data.get("config") or {}).get("limit")
     if number(counts.get("original")) and number(counts.get("effective")):
@@ -182,9 +189,9 @@ def _setting(task: str, used: str, data: dict, outcome: Outcomes) -> str:
     return words + ending(outcome)
 
 
-def _remarks(task: str, used: str, names: list[str], outcome: Outcomes) -> list[str]:
+def _remarks(task: str, used: str, names: list[str], data: dict, outcome: Outcomes) -> list[str]:
     """What a reader of the report should know of the metric that counts, with the filters that there are besides."""
     name, _, kind = used.partition(",")
     others = [other.partition(",")[2] for other in names if other.partition(",")[0] == name and other != used]
     note = f"{task} counts by its {name} under the filter {kind}, not {' or '.join(others)}; --metric chooses another."
-    return [*([note] if others else []), *remarks(task, name, outcome)]
+    return [*([note] if others else []), *remarks(task, name, outcome, _said(data, task, name))]
