@@ -354,7 +354,7 @@ def test_the_gitlab_example_uses_only_options_that_there_are(tmp_path):
     program, *arguments = shlex.split(command)
     assert program == "capability-guard" and "$" not in command
     asked = _parser().parse_args(arguments)  # an option that there is not would exit here
-    assert asked.model == job["variables"]["MODEL"] and asked.adapter == "my_adapter" and asked.max_drop == 5
+    assert asked.model == job["variables"]["MODEL"] and asked.adapter == ["my_adapter"] and asked.max_drop == 5
     assert job["cache"]["paths"] == [f"{asked.keep}/"] and "$CI_COMMIT_REF_SLUG" in job["cache"]["key"]
     kept = job["artifacts"]
     assert kept["when"] == "always" and kept["reports"]["junit"] == asked.junit

@@ -174,7 +174,7 @@ def test_the_gate_takes_it(faded, adapter, probes, tmp_path, capsys):
     capsys.readouterr()
 
 
-def test_what_it_says(run, probes, tmp_path):
+def test_what_it_says(run, faded, probes, tmp_path):
     rows = [{"text": probe.text} for probe in load_probes(probes)[:5]]
     (tmp_path / "task.jsonl").write_text("\n".join(map(json.dumps, rows)))
     code, said, out = run("--as-seen", task=tmp_path / "task.jsonl")
@@ -190,7 +190,7 @@ def test_what_it_says(run, probes, tmp_path):
         and f"Written to {out};" in said
     )
     assert "% learned" in said and "the new task's loss" in said and "all critical together" in said
-    assert strength > 0.1, "by what may be lost it would be that"
+    assert strength > json.loads((faded[1] / RECORD).read_text())["strength"], "by what may be lost it is less"
 
 
 def test_the_choice_is_that_of_the_function(run, adapter, probes):
@@ -232,6 +232,16 @@ def test_with_a_given_strength_all_probes_report(run, probes):
         and "curve" not in record
     )
     assert run(strength=0.05)[0] == 0, "an earlier one is replaced"
+
+
+def test_texts_alone_may_report(run, probes, tmp_path):
+    rows = [{"text": probe.text, "capability": "texts", "measure": "loss"} for probe in load_probes(probes)[:80]]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    code, said, _ = run(strength=1, probes=tmp_path / "p.jsonl")
+    assert code == 1 and "nats a token are lost" in said
+    assert run(strength=0, probes=tmp_path / "p.jsonl")[0] == 0
+    code, said, _ = run(probes=tmp_path / "p.jsonl", out=tmp_path / "b")
+    assert code == 2 and "is a loss probe; add some with answers" in said
 
 
 def test_a_half_that_reports_more_than_is_allowed_is_code_1(run, monkeypatch):

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from capability_guard.cli import main
-from capability_guard.doubts import asked_again, doubts, left_out
+from capability_guard.doubts import asked_again, doubts
+from capability_guard.folders import left_out
 from capability_guard.gate import judge
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Measurement, Row

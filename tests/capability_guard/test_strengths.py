@@ -30,8 +30,9 @@ pytestmark = pytest.mark.training
 DATA = Path(os.environ.get("COURSE_DATA") or next(
     (up / "data" for up in Path(__file__).resolve().parents if (up / "data" / "practice-gpt2").is_dir()), "data"
 ))  # fmt: skip
-PROBES = load_probes(DATA / "repertoire")[::2]
-RATE, STEPS = 1.5e-2, 16
+PROBES = load_probes(DATA / "repertoire")
+RATE, STEPS = 8e-3, 24
+TRIED = (0.1, 0.2, 0.4, 0.6, 1.0)
 
 
 def texts(name: str) -> list[str]:
@@ -80,7 +81,7 @@ def chosen(base, reckless):
     """(the model's bits before, the same after, what was chosen, each step as it was told)."""
     model, told = PeftModel.from_pretrained(copy.deepcopy(base[0]), reckless).eval(), []
     before = copy.deepcopy(model.state_dict())
-    best = best_strength(model, base[1], PROBES, task=texts("held_out")[:12], each=told.append)
+    best = best_strength(model, base[1], PROBES, strengths=TRIED, task=texts("held_out")[:12], each=told.append)
     return before, model.state_dict(), best, told
 
 
@@ -131,14 +132,14 @@ def test_a_reckless_run_is_turned_down_to_what_the_budget_allows(chosen):
     _, _, best, _ = chosen
     assert 0 < best.strength < 1, best.curve
     assert best.curve[best.strength].drop <= 5 and best.curve[best.strength].most <= 5
-    assert best.curve[1.0].drop > 40 and not best.curve[1.0].passed
+    assert best.curve[1.0].drop > 15 and not best.curve[1.0].passed
     assert best.report.drop < 15 and best.report.low <= best.report.drop <= best.report.high
     assert f"strength {best.strength:g}: on the {best.reporting} probes that had no part" in str(best)
 
 
 def test_it_is_the_largest_below_which_every_strength_passes(chosen):
     best = chosen[2]
-    assert list(best.curve) == [step.strength for step in chosen[3]] == sorted(best.curve) == list(strengths.STRENGTHS)
+    assert list(best.curve) == [step.strength for step in chosen[3]] == sorted(best.curve) == list(TRIED)
     above = [step.strength for step in best.curve.values() if not step.passed]
     assert best.strength == max(s for s in best.curve if s < min(above))
 
@@ -196,17 +197,30 @@ def test_a_strength_above_one_that_fails_is_not_taken_even_if_it_passes(base, tu
 
 
 def test_as_it_was_seen_more_is_chosen_and_never_more_than_the_budget(chosen, base, tuned):
-    best = best_strength(tuned, base[1], PROBES, certain=False, strengths=[0.1, 0.3, 0.5, 0.7])
-    assert best.strength >= chosen[2].strength
-    for strength, step in best.curve.items():
-        assert step.passed == (step.drop <= 5), step  # nothing here is lost beyond chance in one capability alone
-        assert not step.passed or strength <= best.strength
-    few = best_strength(tuned, base[1], PROBES[:60], certain=False, strengths=[0.1])
-    assert few.choosing == few.reporting == 30 and few.strength == 0.1
+    seen = [step.strength for step in chosen[2].curve.values() if step.drop <= 10]
+    budget = (
+        chosen[2].curve[max(seen)].drop + 0.1
+    )  # what was seen there is within it, and what may have been lost is not
+    best = best_strength(tuned, base[1], PROBES, budget, certain=False, strengths=TRIED)
+    assert best.strength == max(seen) and best.curve[best.strength].most > budget
+    assert best_strength(tuned, base[1], PROBES, budget, strengths=TRIED).strength < best.strength
+
+
+def test_as_it_was_seen_fewer_probes_will_do(base, tuned):
+    few = best_strength(tuned, base[1], PROBES[:60], certain=False, strengths=[0.05])
+    assert few.choosing == few.reporting == 30 and few.strength == 0.05
     with pytest.raises(
         FadingError, match="has 15 with answers, of which a single one is 6.7 points, and 5 are allowed"
     ):
         best_strength(tuned, base[1], PROBES[:30], certain=False)
+
+
+def test_a_capability_with_a_single_probe_is_in_one_half_alone(base, tuned):
+    lonely = replace(PROBES[0], capability="lonely")
+    probes = [lonely, *PROBES[1:]]
+    assert best_strength(tuned, base[1], probes, strengths=[0.05], informational=["lonely"]).strength == 0.05
+    with pytest.raises(FadingError, match="'lonely' has too few probes to be in both halves"):
+        best_strength(tuned, base[1], probes, critical=["lonely"])
 
 
 def test_a_capability_that_is_lost_is_not_hidden_by_the_others(base, monkeypatch):
@@ -233,12 +247,12 @@ def test_a_capability_that_is_lost_is_not_hidden_by_the_others(base, monkeypatch
 
 
 def test_a_whole_model_is_chosen_for_in_the_same_way(base, tmp_path):
-    model = train(copy.deepcopy(base[0]), base[1], 2e-3, 12)
+    model = train(copy.deepcopy(base[0]), base[1], 3e-3, 20)
     base[0].save_pretrained(tmp_path)
     base[1].save_pretrained(tmp_path)
     before = copy.deepcopy(model.state_dict())
     best = best_strength(model, base[1], PROBES, base=tmp_path, strengths=[0.05, 0.5, 1])
-    assert 0 < best.strength < 1 and best.curve[1.0].drop > 20, best.curve
+    assert 0 < best.strength < 1 and best.curve[1.0].drop > 10, best.curve
     assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
 
 
@@ -247,7 +261,7 @@ def test_a_whole_model_is_chosen_for_in_the_same_way(base, tmp_path):
     ("given", "error", "says"),
     [
         ({"max_drop": 0}, MeasurementError, "max_drop is 0"),
-        ({"max_drop": 1}, FadingError, "One half of the probes chooses the strength and the other reports"),
+        ({"max_drop": 1.5}, FadingError, "One half of the probes chooses the strength and the other reports"),
         ({"probes": PROBES[:60]}, FadingError, "a half cannot pass even if nothing is lost"),
         ({"probes": known(200, "unknown sums")}, FadingError, "right, so a loss of more than 5 points could not show"),
         (

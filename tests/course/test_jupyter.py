@@ -221,9 +221,9 @@ def lesson(new_page, server):
 
 
 @pytest.mark.parametrize("path", lesson_paths(), ids=lambda path: path.stem)
-def test_a_stored_lesson_in_jupyterlab(lesson, path):
+def test_a_stored_lesson_in_jupyterlab(lesson, course, path):
     """Before it is run, JupyterLab shows pictures without their words (utils/figure_words.py); nothing else is amiss."""
-    cells = nbformat.read(path, 4).cells
+    cells = nbformat.read(course / "lessons" / path.name, 4).cells
     page = lesson(path.name)
     expect(page.locator(".jp-Cell")).to_have_count(len(cells))
     expect(page.locator(".jp-MarkdownOutput")).to_have_count(sum(cell.cell_type == "markdown" for cell in cells))

@@ -94,6 +94,9 @@ const calls = {
   reload: async (changes) => {
     engine = await Engine.load({ ...assets, config: { ...assets.config, ...changes } });
   },
+  /** A run whose weights are no numbers any more after its second step. */
+  diverge: (changes) =>
+    engine.run(changes, { on_step: (step) => step === 2 && set(engine.program.trained.map(() => NaN)) }),
   /** Another run in between, and back. */
   keep: () => {
     const { config } = engine;
@@ -107,7 +110,7 @@ const calls = {
   bytes: () => engine.program.bytes,
   manyRuns: (count) => {
     for (let seed = 0; seed < count; seed++) {
-      engine.start({ method: seed % 4 ? "lora" : "full", rank: 1 + (seed % 64), seed });
+      engine.start({ method: seed % 4 ? "lora" : "full", rank: 1 + (seed % 64), seed, batch_size: 1 });
       engine.step();
     }
   },

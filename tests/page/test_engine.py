@@ -80,6 +80,7 @@ def test_weights_lose_a_ninth_of_what_float16_loses(torch_model):
     assert (unpack_weights(pack_weights(np.zeros(70, "<f4")), 70) == 0).all()
 
 
+@needs_node
 def test_the_download_is_small(engine):
     names = ("config.json", "tokenizer.json", "data.json", "weights.bin")
     code = [file for file in build.HERE.glob("*.mjs") if file.name != "bench.mjs"]

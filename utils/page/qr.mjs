@@ -27,8 +27,8 @@ export function qrCode(text, mask) {
   const version = TOTAL.findIndex((total, i) => bytes.length + (i < 9 ? 2 : 3) <= total - MENDING[i] * BLOCKS[i]) + 1;
   if (!version) throw new Error(`The address is ${bytes.length} bytes and a code holds 213; shorten it.`);
   const words = interleaved(codewords(bytes, version), version);
-  const masks = mask === undefined ? MASKS.keys() : [mask];
-  const codes = [...masks].map((which) => drawn(words, version, which));
+  const masks = [mask ?? [...MASKS.keys()]].flat();
+  const codes = masks.map((which) => drawn(words, version, which));
   return codes.reduce((best, code) => (penalty(code) < penalty(best) ? code : best));
 }
 

@@ -49,13 +49,13 @@ export function headline(session) {
   if (faded?.whole) {
     return `At strength ${faded.strength.toFixed(2)}: new-task loss ${moved(faded.learned)}; retention is ${whole(faded.kept)} %`;
   }
-  const first = session.stored.untouched.kept;
-  return `New-task loss ${moved(result.learned)}; retention went from ${whole(first)} % to ${whole(result.kept)} %`;
+  const [first, last] = [session.stored.untouched.kept, result.kept].map(whole);
+  return `New-task loss ${moved(result.learned)}; retention ${first === last ? `stayed at ${last} %` : `went from ${first} % to ${last} %`}`;
 }
 
 /** The LoRA scale, to stand beside the rank. */
 export function scale({ method, scaling, scale: value, rank, lora_alpha }) {
-  if (method === "full") return "no adapter: the rank has no effect";
+  if (method === "full") return "no adapter, so no rank";
   const root = scaling === "rslora" ? "√" : "";
   const alpha = scaling === "2r" ? 2 * rank : lora_alpha;
   return `scale = alpha / ${root}r = ${alpha} / ${root}${rank} = ${Number(value.toPrecision(3))}`;
@@ -66,9 +66,9 @@ export function strength(session) {
   const run = session.shown;
   if (session.training === "impossible" || run?.stored) return "needs a run of your own";
   if (run?.state !== "finished") return "turns a finished run down";
-  if (session.config.strength === 1) return "1: as trained; 0: the untouched model";
+  if (session.config.strength === 1) return "1: as trained; 0: untouched";
   const { faded } = session;
-  if (!run.weights && !faded) return "press Run again to turn this run down";
+  if (!run.weights && !faded) return "press Run again first";
   if (!faded?.whole) return "asking every probe …";
   return `learned ${share(faded.learned)}, lost ${faded.forgotten.toFixed(1)} points`;
 }

@@ -176,7 +176,7 @@ def speed(rounds: int) -> dict[str, float]:
 
 
 def playing(rounds: int) -> dict[str, float]:
-    """In the kernel, without a browser: the picture is ready to be sent. tests/playground/test_browser.py measures in the page."""
+    """In the kernel, without a browser: the picture is ready to be sent. tests/course/test_jupyter.py measures in the page."""
     from utils.playground import playground
 
     base = load_model("practice", quiet=True)

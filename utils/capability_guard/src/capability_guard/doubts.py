@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capability_guard.files import read_text
-from capability_guard.foreign import as_probe_row
-from capability_guard.jsonl import DataError
 from capability_guard.matching import could_go_on, says
 
 if TYPE_CHECKING:
     from capability_guard.probes import Probe
     from capability_guard.rows import Row
 
-# Endings under which people keep probes and which are not read: only JSON lines in a file called .jsonl are.
-OTHER_ENDINGS = (".json", ".ndjson", ".jsonlines", ".jl", ".txt")
 LONGEST = 1000  # characters of a text that is looked at closely
 ENDS_OF_WORDS = re.compile(r"[.,;:!?\"'()\[\]*]+(?!\w)|(?<!\w)[\"'(\[*]+")
 
@@ -113,44 +106,6 @@ def in_the_question(probes: Sequence[Probe | Row]) -> list[str]:
     return [
         f"{many}, as {_short(inside[0].answer)} in {_short(inside[0].prompt)}: a model that only repeats the question is right."
     ]
-
-
-def left_out(source: str | Path) -> list[str]:
-    """A sentence on the files of a folder that look like probes and are not read, since no ``.jsonl`` directly in it has them.
-
-    >>> _ = (FOLDER / "sums.json").write_text('[{"prompt": "What is 2+2?", "answer": "4."}]')
-    >>> left_out(FOLDER)
-    ['1 file that looks like probes was left out (sums.json): only *.jsonl directly in the folder are read.']
-    """
-    folder = Path(source)
-    if not folder.is_dir():
-        return []
-    files = [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-        and (file.suffix.lower() in OTHER_ENDINGS or (file.suffix.lower() == ".jsonl" and file.parent != folder))
-    ]
-    names = [file.relative_to(folder).as_posix() for file in files if _looks_like_probes(file)]
-    if not names:
-        return []
-    many = f"{len(names)} files that look like probes were" if len(names) > 1 else "1 file that looks like probes was"
-    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return [f"{many} left out ({listed}): only *.jsonl directly in the folder are read."]
-
-
-def _looks_like_probes(file: Path) -> bool:
-    """Whether the first row, of lines or of one list, has what a probe has."""
-    try:
-        text = read_text(file)
-        data = json.loads(text) if text.lstrip().startswith("[") else json.loads(text.strip().split("\n", 1)[0])
-        first = data[0] if isinstance(data, list) else data
-        row = as_probe_row(first, "", "") if isinstance(first, dict) else {}
-    except DataError:  # a conversation, of more turns than one
-        return True
-    except (OSError, ValueError, RecursionError, LookupError, TypeError):
-        return False
-    return {"prompt", "answer"} <= row.keys() or {"text", "capability"} <= row.keys()
 
 
 def _short(text: str) -> str:

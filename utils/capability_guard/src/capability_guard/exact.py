@@ -17,7 +17,7 @@ from capability_guard.matching import could_go_on, ends
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from capability_guard.asking import ProbeTokens
+    from capability_guard.probe_tokens import ProbeTokens
 
 
 def settled(

@@ -86,11 +86,14 @@ def check_half(base: Measurement, certain: bool = True, **rules) -> None:
 
 
 def whole(decision: Decision) -> Comparison:
-    """The gate's line on right and wrong in all that decides: of everything together, or of the only capability.
+    """The gate's line on all that decides: on right and wrong, of everything together or of the only capability.
 
     >>> probes = [Probe(f"What is {n}+1?", f"{n + 1}.", "arithmetic") for n in range(20)]
     >>> base, tuned = (Measurement.of(probes, [True] * n + [False] * (20 - n), model=str(n)) for n in (20, 19))
     >>> whole(judge(base, tuned)).drop
     5.0
     """
-    return next(row for row in decision.comparisons if row.critical and row.unit == "points")  # the wholes come first
+    deciding = [row for row in decision.comparisons if row.critical]
+    return next(
+        (row for row in deciding if row.unit == "points"), deciding[0]
+    )  # the wholes come first; or all are texts

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from capability_guard.doubts import left_out
 from capability_guard.files import write_whole
+from capability_guard.folders import left_out
 from capability_guard.foreign import as_probe_row
 from capability_guard.jsonl import DataError, check_text, check_whole, numbered_rows
 from capability_guard.matching import plain

@@ -150,11 +150,8 @@ def best_strength(
     for strength in tried:
         after, loss = asked.at(strength)
         decision = judge(before, after, **to_choose)
-        line = next(
-            row for row in decision.comparisons if row.critical and row.unit == "points"
-        )  # all of them come first
-        learned = None if loss is None else 1 - loss / start
-        curve[strength] = Step(strength, line.drop, line.high, decision.word == PASSED, learned)
+        line, passed = whole(decision), decision.word == PASSED if certain else within(decision)
+        curve[strength] = Step(strength, line.drop, line.high, passed, None if loss is None else 1 - loss / start)
         if each is not None:
             each(curve[strength])
     chosen = 0.0

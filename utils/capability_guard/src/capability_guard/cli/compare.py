@@ -115,7 +115,7 @@ def measure_all(
     """
     from capability_guard.adapters import check_weights
     from capability_guard.cli.in_turn import Base, measure_in_turn
-    from capability_guard.doubts import left_out
+    from capability_guard.folders import left_out
     from capability_guard.measurement import MeasurementError
     from capability_guard.measuring import measure
     from capability_guard.models import ModelUnavailable, load_model

@@ -74,10 +74,6 @@ def run(asked: argparse.Namespace) -> int:
         return _fade(asked, settings, probes, how)
     except (DataError, MeasurementError, FadingError) as error:
         return refuse(error)
-    except OSError as error:
-        return refuse(
-            f"{asked.out} cannot be written ({error.strerror or error}); nothing was left there. Free some space."
-        )
 
 
 def _check(asked: argparse.Namespace) -> tuple[dict[str, Any], list[Probe], dict[str, Any]]:
@@ -124,6 +120,7 @@ def _fade(asked: argparse.Namespace, settings: dict[str, Any], probes: list[Prob
     from capability_guard.fading import fade
     from capability_guard.gate import judge
     from capability_guard.measuring import measure
+    from capability_guard.methods import FadingError
     from capability_guard.strengths import best_strength
 
     model, tokenizer, base, base_tokenizer = _load(asked, settings)
@@ -140,9 +137,15 @@ def _fade(asked: argparse.Namespace, settings: dict[str, Any], probes: list[Prob
             with fade(model, at, base=base):
                 sides.append(measure(model, tokens, probes, name=name, **how))
         decision = judge(*sides, **rules_of(asked))
-    with fade(model, strength, base=base):
-        write, source = (write_adapter, asked.adapter) if asked.adapter is not None else (write_model, asked.tuned)
-        write(model, source, asked.out, _record(asked, strength, probes, best, decision))
+    record = _record(asked, strength, probes, best, decision)
+    write, source = (write_adapter, asked.adapter) if asked.adapter is not None else (write_model, asked.tuned)
+    try:
+        with fade(model, strength, base=base):
+            write(model, source, asked.out, record)
+    except OSError as error:
+        raise FadingError(
+            f"{asked.out} cannot be written ({error.strerror or error}); nothing was left there. Free some space."
+        ) from error
     return _show(asked, strength, best, decision)
 
 
@@ -232,11 +235,13 @@ def _show(asked: argparse.Namespace, strength: float, best: BestStrength | None,
             table.add_row(*(escape(clean(cell)) for cell in cells(row)[:5]))
         console.print(table)
         code = 0 if within(decision) else 1
-        if best is not None:
-            said.append(f"{str(best)[0].upper()}{str(best)[1:]}.")
+        line = whole(decision)
+        unit = "points" if line.unit == "points" else "nats a token"
+        said.append(f"{str(best)[0].upper()}{str(best)[1:]}." if best is not None else
+                    f"{line.drop:.2g} {unit} are lost, and up to {line.high:.2g} may be ({line.name}).")  # fmt: skip
     said.append(f"Written to {asked.out}; {source} is as it was.")
     if code:
-        over = [row for row in decision.comparisons if row.critical and row.word == REGRESSED] or [whole(decision)]
+        over = [row for row in decision.comparisons if row.critical and row.word == REGRESSED] or [line]
         said.append(
             f"More was lost than is allowed ({over[0].name}): {over[0].why} Allow fewer points (--max-drop), or add probes."
         )

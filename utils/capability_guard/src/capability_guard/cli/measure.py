@@ -35,7 +35,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Check all that can be checked, then load, measure, write and show; the exit code."""
-    from capability_guard.doubts import left_out
+    from capability_guard.folders import left_out
     from capability_guard.jsonl import DataError
     from capability_guard.measurement import MeasurementError
     from capability_guard.probes import load_probes

@@ -31,7 +31,8 @@ def run(asked: argparse.Namespace) -> int:
     from rich.markup import escape
     from rich.table import Table
 
-    from capability_guard.doubts import doubts, left_out
+    from capability_guard.doubts import doubts
+    from capability_guard.folders import left_out
     from capability_guard.gate.reports import clean
     from capability_guard.jsonl import DataError
     from capability_guard.power import probes_needed, smallest_drop

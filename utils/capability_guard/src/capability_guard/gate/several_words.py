@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from capability_guard.gate.candidates import Candidate, RulesOfSeveral
 from capability_guard.gate.lines import REGRESSED, UNSURE, Comparison
 from capability_guard.gate.rule import deciding
 from capability_guard.gate.texts import task_losses
 from capability_guard.measurement import Measurement
-
-if TYPE_CHECKING:
-    from capability_guard.gate.several import Candidate, RulesOfSeveral
 
 LEAST = 0.005  # a share below this is written as 0 %
 
