@@ -50,7 +50,15 @@ def test_what_may_move_a_few_figures_is_noted(model):
     one = taken(model)
     other = replace(one, asked={**one.asked, "precision": "bfloat16", "device": "cuda", "batch": "up to 8 tokens"})
     notes = judge(one, other).notes
-    assert "The two were measured in different precision (float32 and bfloat16)." in notes and len(notes) == 4
+    assert "The two were measured in different precision (float32 and bfloat16)." in notes and len(notes) == 5
+
+
+def test_a_candidate_that_is_the_baseline_to_the_last_digit_is_noted(model):
+    one = taken(model)
+    said = "the same losses to the last digit"
+    assert any(said in note for note in judge(one, replace(one, adapter="a")).notes)
+    moved = replace(one, rows=(*one.rows[:-1], replace(one.rows[-1], loss=one.rows[-1].loss + 1e-6)))
+    assert not any(said in note for note in judge(one, moved).notes)
 
 
 def test_a_file_from_before_there_was_such_a_record_is_compared(model, tmp_path):

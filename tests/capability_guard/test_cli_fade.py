@@ -241,7 +241,7 @@ def test_texts_alone_may_report(run, probes, tmp_path):
     assert code == 1 and "nats a token are lost" in said
     assert run(strength=0, probes=tmp_path / "p.jsonl")[0] == 0
     code, said, _ = run(probes=tmp_path / "p.jsonl", out=tmp_path / "b")
-    assert code == 2 and "is a loss probe; add some with answers" in said
+    assert code == 2 and "one half has none with answers" in said
 
 
 def test_a_half_that_reports_more_than_is_allowed_is_code_1(run, monkeypatch):

@@ -36,6 +36,7 @@ from capability_guard import fade
 from capability_guard.fading import parts_of
 from capability_guard.methods import EXACT, FadingError, checked, why_not
 
+pytestmark = pytest.mark.training  # half a minute
 IDS = torch.tensor([[3, 4, 17, 9, 31, 3], [8, 4, 4, 40, 22, 1]])  # with the tokens that are trained below, 3 and 4
 SOME = ["q_proj", "v_proj", "down_proj"]
 LORA = {"r": 4, "lora_alpha": 16, "target_modules": SOME}

@@ -251,7 +251,7 @@ def test_what_was_run_differently_does_not_pair(tmp_path):
         for t in (0.0, 0.7)
     ]
     with pytest.raises(
-        MeasurementError, match="temperature 0.0, solver generate in the baseline and .*temperature 0.7"
+        MeasurementError, match="is temperature 0.0 in the baseline and temperature 0.7 in the candidate"
     ):
         decide(*sides)
 

@@ -19,7 +19,7 @@ import capability_guard.strengths as strengths
 from capability_guard import Probe, best_strength, compare, fade, load_model, load_probes, score_probes
 from capability_guard.asking import score
 from capability_guard.encoding import encode
-from capability_guard.gate.rule import PASSED, UNSURE
+from capability_guard.gate.rule import PASSED, UNSURE, Rules
 from capability_guard.halves import check_half, halves
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Measurement, MeasurementError
@@ -123,8 +123,8 @@ def test_a_question_that_is_asked_twice_could_be_in_both_halves():
 def test_a_half_that_could_not_pass(right, says):
     probes = known(right or 80)
     with pytest.raises(FadingError, match=says):
-        check_half(Measurement.of(probes, [i < right for i in range(len(probes))], model="base"))
-    check_half(Measurement.of(known(59), [True] * 59, model="base"))
+        check_half(Measurement.of(probes, [i < right for i in range(len(probes))], model="base"), Rules())
+    check_half(Measurement.of(known(59), [True] * 59, model="base"), Rules())
 
 
 # --- What is chosen ----------------------------------------------------------------------------------------------
@@ -185,13 +185,13 @@ def test_no_strength_is_small_enough(base, tuned):
 
 def test_a_strength_above_one_that_fails_is_not_taken_even_if_it_passes(base, tuned, monkeypatch):
     """Of many strengths, one may pass by luck."""
-    judge = strengths.judge
+    judge = strengths.judge_by
 
-    def lucky(before, after, **rules):
+    def lucky(rules, before, after):
         words = {"strength 0.1": PASSED, "strength 0.2": UNSURE, "strength 0.3": PASSED}
-        return replace(judge(before, after, **rules), word=words.get(after.name, PASSED))
+        return replace(judge(rules, before, after), word=words.get(after.name, PASSED))
 
-    monkeypatch.setattr(strengths, "judge", lucky)
+    monkeypatch.setattr(strengths, "judge_by", lucky)
     best = best_strength(tuned, base[1], PROBES, strengths=[0.3, 0.1, 0.2])
     assert best.strength == 0.1 and [step.passed for step in best.curve.values()] == [True, False, True]
 
@@ -219,7 +219,7 @@ def test_a_capability_with_a_single_probe_is_in_one_half_alone(base, tuned):
     lonely = replace(PROBES[0], capability="lonely")
     probes = [lonely, *PROBES[1:]]
     assert best_strength(tuned, base[1], probes, strengths=[0.05], informational=["lonely"]).strength == 0.05
-    with pytest.raises(FadingError, match="'lonely' has too few probes to be in both halves"):
+    with pytest.raises(FadingError, match="one half has none with answers"):
         best_strength(tuned, base[1], probes, critical=["lonely"])
 
 
@@ -267,7 +267,7 @@ def test_a_whole_model_is_chosen_for_in_the_same_way(base, tmp_path):
         (
             {"probes": [Probe("", p.text, "texts", measure="loss") for p in PROBES]},
             FadingError,
-            "is a loss probe; add some",
+            "one half has none with answers",
         ),
         ({"probes": PROBES + PROBES[:1]}, DataError, "twice; keep one"),
         ({"strengths": [0]}, FadingError, "no strength above 0 to try"),

@@ -231,8 +231,20 @@ def test_a_stored_lesson_in_jupyterlab(lesson, course, path):
     assert [sentence for sentence in found if not sentence.startswith("image-alt")] == []
 
 
-def test_a_lesson_that_was_run_in_jupyterlab(lesson):
-    page = lesson("00_start_here.ipynb")
+def write_quick_lesson(path: Path) -> None:
+    """Lesson 0 with runs a quarter as long, which learn less than it asserts: what is looked at is what it shows."""
+    whole = nbformat.read(path.with_name("00_start_here.ipynb"), 4)
+    whole.cells = [cell for cell in whole.cells if cell.id != "assert"]
+    for cell in whole.cells:
+        cell.source = cell.source.replace('preset("reckless")', 'preset("reckless").with_(steps=10)')
+        cell.source = cell.source.replace("learning_rate=1.5e-3)", "learning_rate=1.5e-3, steps=10)")
+    assert sum("steps=10)" in cell.source for cell in whole.cells) == 2
+    nbformat.write(whole, path)
+
+
+def test_a_lesson_that_was_run_in_jupyterlab(lesson, course):
+    write_quick_lesson(course / "lessons" / "quick.ipynb")
+    page = lesson("quick.ipynb")
     run_all(page)
     figures = page.locator(".jp-OutputArea-output img")
     expect(page.locator(".jp-OutputArea-output img[alt*='retention']")).to_have_count(2)

@@ -25,6 +25,7 @@ from utils.training.presets import PREDICT, preset
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.training,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here"),
 ]
 PHONE, DESK = (390, 844), (1250, 900)
@@ -196,7 +197,7 @@ def test_drag_the_learning_rate_and_it_forgets_turn_it_down_and_it_remembers(ope
     assert page.locator("#plane .spot.turned").count() == page.locator("#retention .spot.turned").count() == 1
     look(page, f"page-{size[0]}-faded")
     drag(page, "adapter strength", 0)
-    finished(page, r"At strength 0\.00: new-task loss fell 0 %; retention is 100 %")
+    finished(page, r"At strength 0\.00: new-task loss fell 0\s%; retention is 100\s%")
     drag(page, "adapter strength", 1)
     assert finished(page)
 
@@ -315,7 +316,7 @@ def test_settings_are_checked_where_they_are_pasted(opened):
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     field = page.locator("#text")
     for text, says in (("seed=1", "seed is locked at 0 here; leave it as it is."), ("rank=2.5", "rank is 2.5; it must be a whole number."),
-                       ("examples=100;steps=8", "the task has 48 rows; ask for fewer")):  # fmt: skip
+                       ("examples=100;steps=8", "the task has 72 rows; ask for fewer")):  # fmt: skip
         field.fill(text)
         field.press("Enter")
         expect(page.locator("#status")).to_contain_text(says)

@@ -25,7 +25,7 @@ const packed = () => globalThis.packed; // the page in one file brings its files
 async function get(name) {
   const inside = packed()?.files[name];
   if (inside) return new Response(Uint8Array.from(atob(inside), (character) => character.charCodeAt(0)));
-  const response = await fetch(new URL(name, import.meta.url));
+  const response = await fetch(name);
   if (!response.ok) throw new Error(`${name} could not be loaded (${response.status}); load the page again.`);
   return response;
 }
@@ -58,5 +58,6 @@ export async function assets(progress) {
 
 /** The worker that trains. */
 export function startWorker() {
-  return new Worker(packed()?.worker ?? new URL("engine/worker.mjs", import.meta.url), { type: "module" });
+  if (!packed()) return new Worker("engine/worker.mjs", { type: "module" });
+  return new Worker(URL.createObjectURL(new Blob([packed().worker], { type: "text/javascript" })));
 }

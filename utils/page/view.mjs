@@ -23,7 +23,8 @@ export function html(name, attributes = {}, ...children) {
 }
 
 const text = (element, words) => {
-  if (element.textContent !== words) element.textContent = words;
+  const whole = words.replaceAll(" %", "\u00a0%"); // the sign stays with its number
+  if (element.textContent !== whole) element.textContent = whole;
 };
 
 /** Draws a session. Many changes at once are one picture. */

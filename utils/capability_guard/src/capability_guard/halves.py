@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from capability_guard.gate.rule import PASSED, Comparison, Decision, judge
+from capability_guard.gate.rule import PASSED, Comparison, Decision, Rules, judge_by
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Measurement
 from capability_guard.methods import FadingError
@@ -40,35 +39,37 @@ def halves(probes: Sequence[Probe]) -> tuple[list[Probe], list[Probe]]:
     return [p for i, p in enumerate(probes) if i in chosen], [p for i, p in enumerate(probes) if i not in chosen]
 
 
-def rules_of_half(half: Sequence[Probe], rules: dict[str, Any]) -> dict[str, Any]:
-    """The rules of ``judge`` for one half, which may lack a capability that has a single probe.
+def rules_of_half(half: Sequence[Probe], rules: Rules) -> Rules:
+    """The rules for one half, which may lack a capability that has a single probe.
 
-    Raises FadingError where that leaves none of those that decide.
+    Raises FadingError where that leaves nothing that decides by right and wrong.
 
-    >>> rules_of_half([Probe("Hot?", "Cold.", "opposites")], {"max_drop": 5, "informational": ["opposites", "style"]})
-    {'max_drop': 5, 'informational': ['opposites']}
+    >>> rules_of_half([Probe("Hot?", "Cold.", "opposites")], Rules(informational=("style",))).informational
+    ()
     """
     there = {probe.capability for probe in half}
-    kept = {name: [x for x in rules[name] if x in there] for name in ("critical", "informational") if name in rules}
-    if rules.get("critical") and not kept["critical"]:
-        raise FadingError(f"{rules['critical'][0]!r} has too few probes to be in both halves; add some.")
-    return {**rules, **kept}
+    if all(probe.measure == "loss" or not rules.decides(probe.capability) for probe in half):
+        raise FadingError(
+            "Of the probes that decide, one half has none with answers (a loss probe has none); add some, at least two a capability."
+        )
+    kept = {name: tuple(x for x in getattr(rules, name) if x in there) for name in ("critical", "informational")}
+    return replace(rules, **kept)
 
 
-def check_half(base: Measurement, certain: bool = True, **rules) -> None:
+def check_half(base: Measurement, rules: Rules, certain: bool = True) -> None:
     """Raises FadingError where half a probe set can choose nothing: too few probes, or none that the base knows.
 
     base: what it knows of that half. certain: whether a half must be able to pass the gate, or else only to lose one probe and
-    be within the budget. rules: those of ``judge``.
+    be within the budget.
 
     >>> probes = [Probe(f"What is {n}+1?", f"{n + 1}.", "arithmetic") for n in range(59)]
-    >>> check_half(Measurement.of(probes, [True] * 59, model="base"))
-    >>> check_half(Measurement.of(probes[1:], [True] * 58, model="base"))
+    >>> check_half(Measurement.of(probes, [True] * 59, model="base"), Rules())
+    >>> check_half(Measurement.of(probes[1:], [True] * 58, model="base"), Rules())
     Traceback (most recent call last):
     capability_guard.methods.FadingError: One half of the probes chooses the strength and the other reports on it, and a half
     cannot pass even if nothing is lost: ... It takes at least about 59 such probes to tell (58 asked).
     """
-    decision = judge(base, replace(base, model="the same"), **rules)
+    decision = judge_by(rules, base, replace(base, model="the same"))
     begin = "One half of the probes chooses the strength and the other reports on it, and a half"
     if certain and decision.word != PASSED:
         raise FadingError(f"{begin} cannot pass even if nothing is lost: {decision.why}")
@@ -90,7 +91,7 @@ def whole(decision: Decision) -> Comparison:
 
     >>> probes = [Probe(f"What is {n}+1?", f"{n + 1}.", "arithmetic") for n in range(20)]
     >>> base, tuned = (Measurement.of(probes, [True] * n + [False] * (20 - n), model=str(n)) for n in (20, 19))
-    >>> whole(judge(base, tuned)).drop
+    >>> whole(judge_by(Rules(), base, tuned)).drop
     5.0
     """
     deciding = [row for row in decision.comparisons if row.critical]

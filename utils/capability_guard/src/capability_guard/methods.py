@@ -81,8 +81,8 @@ def why_not(settings: Mapping[str, Any], name: str) -> str:
     begin = f"The adapter {name!r}"
     if method not in EXACT:
         if method in UNMERGED:
-            return f"{begin} is {method}, which changes no weights, so there is nothing between it and the base; {EARLIER}."
-        return f"{begin} is {method}, whose effect is not known to grow evenly with a factor; {MERGE}."
+            return f"{begin} is {method}, which is no fixed change of the weights, so nothing lies between it and the base; {EARLIER}."
+        return f"{begin} is {method}, for which no factor is known to be exact; {MERGE}."
     start = settings.get("init_lora_weights", settings.get("init_weights", True))
     if start not in STARTS and start is not None:
         changed = next((spoken for key, spoken in CHANGED.items() if str(start).lower().startswith(key)), "")
@@ -90,7 +90,7 @@ def why_not(settings: Mapping[str, Any], name: str) -> str:
             return f"{begin} was started with {changed}, which changed the base's own weights, so at 0 it is not the base; {MERGE}."
         return f"{begin} was started with {str(start)[:40]!r}, for which no factor is known to be exact; {MERGE}."
     if settings.get("use_dora"):
-        return f"{begin} is DoRA, whose lengths of the columns do not follow a factor, so none gives what is between; {MERGE}."
+        return f"{begin} is DoRA, which rescales whole columns as well, so no single factor gives the weights in between; {MERGE}."
     if settings.get("layer_replication"):
         return f"{begin} repeats layers (layer_replication), so at 0 it is a deeper model than the base; {EARLIER}."
     for setting, value in settings.items():

@@ -18,7 +18,7 @@ from capability_guard.asking import ask, encode_probes, score
 from capability_guard.chat import Chat
 from capability_guard.encoding import context_length, encode
 from capability_guard.fading import fade
-from capability_guard.gate.rule import PASSED, REGRESSED, Decision, Rules, judge
+from capability_guard.gate.rule import PASSED, REGRESSED, Decision, Rules, judge_by
 from capability_guard.halves import check_half, halves, rules_of_half, whole
 from capability_guard.measurement import Measurement
 from capability_guard.measuring import measure
@@ -123,16 +123,11 @@ def best_strength(
     >>> best_strength(tuned, tokenizer, load_probes(PROBES), max_drop=60, strengths=[0.5, 1], informational=["plain text"]).strength
     1.0
     """
-    limits = {"max_drop": max_drop, **rules}
-    rule = Rules(**{name: tuple(value) if isinstance(value, list) else value for name, value in limits.items()})
+    limits = Rules(max_drop=max_drop, **{name: tuple(x) if isinstance(x, list) else x for name, x in rules.items()})
     tried = sorted({checked(strength) for strength in strengths} - {0.0})
     if not tried:
         raise FadingError("There is no strength above 0 to try; give some, as 0.2, 0.5 and 1.")
-    rule.check_names({probe.capability for probe in probes})
-    if all(probe.measure == "loss" or not rule.decides(probe.capability) for probe in probes):
-        raise FadingError(
-            f"max_drop is {max_drop:g} points and every probe that decides is a loss probe; add some with answers."
-        )
+    limits.check_names({probe.capability for probe in probes})
     if base is not None:
         base = base_weights(base)  # read once, and not for each strength
     choosing, reporting = halves(probes)
@@ -143,13 +138,13 @@ def best_strength(
     with fade(model, 0, base=base):
         report = [measure(model, base_tokenizer or tokenizer, reporting, name="base", task=task, repeat=repeat, **how)]
     before, start = of_base.at(0)
-    check_half(before, certain, **to_choose)
-    check_half(report[0], certain, **to_report)
+    check_half(before, to_choose, certain)
+    check_half(report[0], to_report, certain)
 
     curve: dict[float, Step] = {}
     for strength in tried:
         after, loss = asked.at(strength)
-        decision = judge(before, after, **to_choose)
+        decision = judge_by(to_choose, before, after)
         line, passed = whole(decision), decision.word == PASSED if certain else within(decision)
         curve[strength] = Step(strength, line.drop, line.high, passed, None if loss is None else 1 - loss / start)
         if each is not None:
@@ -164,11 +159,11 @@ def best_strength(
         name = f"strength {chosen:g}"
         now = (tokenizer if chosen else base_tokenizer) or tokenizer
         report.append(measure(model, now, reporting, name=name, task=task, repeat=repeat, **how))
-    outcomes = [[row.right for row in side.rows if rule.decides(row.capability)] for side in report]
+    outcomes = [[row.right for row in side.rows if limits.decides(row.capability)] for side in report]
     learned = {0.0: None if start is None else 0.0} | {step.strength: step.learned for step in curve.values()}
     if start is not None and 1.0 not in learned:
         learned[1.0] = 1 - asked.at(1)[1] / start
-    return BestStrength(chosen, curve, compare(*outcomes), judge(*report, **to_report), len(choosing), len(reporting),
+    return BestStrength(chosen, curve, compare(*outcomes), judge_by(to_report, *report), len(choosing), len(reporting),
                         learned[chosen], learned.get(1.0))  # fmt: skip
 
 
@@ -176,7 +171,7 @@ def within(decision: Decision) -> bool:
     """Whether no more was lost than is allowed, as it was seen: neither in all, nor beyond chance in one capability.
 
     >>> base, tuned = (Measurement.of([Probe("Hot?", "Cold.", "x")], [right], model=str(right)) for right in (True, False))
-    >>> within(judge(base, base)), within(judge(base, tuned))
+    >>> within(judge_by(Rules(), base, base)), within(judge_by(Rules(), base, tuned))
     (True, False)
     """
     return decision.word != REGRESSED and whole(decision).drop <= whole(decision).budget

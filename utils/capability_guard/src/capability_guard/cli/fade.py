@@ -101,8 +101,7 @@ def _check(asked: argparse.Namespace) -> tuple[dict[str, Any], list[Probe], dict
     settings = settings_of(asked.adapter) if asked.adapter is not None else {}
     if asked.tuned is not None and not Path(asked.tuned).is_dir():
         raise FadingError(f"{asked.tuned} is no folder; give one with a whole model, as save_pretrained wrote it.")
-    limits = rules_of(asked)
-    rules = Rules(**{name: tuple(x) if isinstance(x, list) else x for name, x in limits.items()})
+    rules = Rules(**{name: tuple(x) if isinstance(x, list) else x for name, x in rules_of(asked).items()})
     probes = load_probes(asked.probes) if asked.probes is not None else []
     if probes:
         rules.check_names({probe.capability for probe in probes})
@@ -110,7 +109,7 @@ def _check(asked: argparse.Namespace) -> tuple[dict[str, Any], list[Probe], dict
         for half in halves(probes):
             right = [None if probe.measure == "loss" else True for probe in half]
             known = Measurement.of(half, right, [0.0] * len(half), model=asked.model)
-            check_half(known, not asked.as_seen, **rules_of_half(half, limits))
+            check_half(known, rules_of_half(half, rules), not asked.as_seen)
     return settings, probes, how_to_ask(asked)
 
 

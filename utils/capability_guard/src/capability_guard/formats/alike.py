@@ -28,7 +28,7 @@ def alike(baseline: Measurement, candidate: Measurement) -> tuple[Measurement, M
     >>> alike(whole, lost)[1].rows[0].share
     0.0
     """
-    baseline, candidate = _scaled(baseline, candidate), _scaled(candidate, baseline)
+    baseline, candidate = _scaled(baseline, candidate, turned=True), _scaled(candidate, baseline, turned=False)
     baseline, candidate = _shared(baseline, candidate), _shared(candidate, baseline)
     return _meant(baseline, candidate), _meant(candidate, baseline)
 
@@ -37,12 +37,25 @@ def _tasks(rows: Iterable[Row], *measures: str) -> set[str]:
     return {row.capability for row in rows if row.measure in measures}
 
 
-def _scaled(ours: Measurement, theirs: Measurement) -> Measurement:
-    """Divided by 100 where only the other was, since all of ours were 1 or less of 100."""
+def _scaled(ours: Measurement, theirs: Measurement, turned: bool) -> Measurement:
+    """Divided by 100 where only the other was, since all of ours were 1 or less of 100.
+
+    Or they were shares all along, which cannot be told, unless all are 0. So it is done only where it makes the loss seem no smaller
+    than it is: ours are the candidate's or, of a metric of which less is better, the baseline's. Else the settings differ, and are
+    refused.
+    """
+    scores: dict[str, set[float]] = {}
+    for task, value in (
+        *((row.capability, _value(row)) for row in ours.rows if row.measure != "loss"),
+        *((m.name, m.value) for m in ours.means),
+    ):
+        scores.setdefault(task, set()).add(value)
     less = {
         task
         for task, setting in ours.settings.items()
-        if not setting.endswith(PER_CENT) and theirs.settings.get(task) == setting + PER_CENT
+        if not setting.endswith(PER_CENT)
+        and theirs.settings.get(task) == setting + PER_CENT
+        and (setting.endswith(LESS) is turned or scores.get(task) == {float(setting.endswith(LESS))})
     }
     if not less:
         return ours

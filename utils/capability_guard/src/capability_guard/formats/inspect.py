@@ -243,6 +243,15 @@ def _given(spec: dict) -> list[str]:
     return [f"{name} {text_of(value)[:40]}" for name, value in sorted(given.items())]
 
 
+def _strictness(spec: dict, used: str) -> list[str]:
+    """How the scorer was set, and which model graded, if one did: the same answers may be right to one and wrong to another."""
+    scorer = next((s for s in spec.get("scorers") or () if str(s.get("name")).split("/")[-1] == used.split(",")[0]), {})
+    words = [f"{name} {text_of(value)[:40]}" for name, value in sorted((scorer.get("options") or {}).items())]
+    roles = spec.get("model_roles") or {}
+    return words + [f"{role} {text_of(about.get('model', about) if isinstance(about, dict) else about)[:60]}"
+                    for role, about in sorted(roles.items())]  # fmt: skip
+
+
 def _setting(data: dict, used: str, outcome: Outcomes) -> str:
     """What must be the same in two logs: the task's version and arguments, and how the answers were made."""
     spec, plan = data["eval"], data.get("plan") or {}
@@ -259,7 +268,7 @@ def _setting(data: dict, used: str, outcome: Outcomes) -> str:
     limit = (spec.get("config") or {}).get("limit")
     words += [f"limit {text_of(limit)[:40]}"] if limit else []
     words += [f"{name} {text_of(made[name])[:40]}" for name in GENERATION if made.get(name) is not None]
-    words += _given(spec)
+    words += [*_given(spec), *_strictness(spec, used)]
     steps = Counter(str(step.get("solver")) for step in plan.get("steps") or ())
     words += ["solver " + "+".join(steps)] if steps else []
     return ", ".join(words) + ending(outcome)

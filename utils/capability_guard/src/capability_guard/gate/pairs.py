@@ -60,9 +60,9 @@ def pair(baseline: Measurement, candidate: Measurement) -> list[Pair]:
     for name in sorted(baseline.settings.keys() | candidate.settings.keys()):
         ours, theirs = baseline.settings.get(name), candidate.settings.get(name)
         if ours != theirs:
+            before, after = _differing(ours, theirs)
             raise MeasurementError(
-                f"{_line(name)} is {_line(ours) or 'absent'} in the baseline and {_line(theirs) or 'absent'} in the candidate; "
-                "measure both alike."
+                f"{_line(name)} is {before} in the baseline and {after} in the candidate; measure both alike."
             )
     _asked_alike(baseline, candidate)
     # In both directions: a probe that is missing from the candidate may be one that it would have lost, and one that the
@@ -112,6 +112,14 @@ def _asked_alike(baseline: Measurement, candidate: Measurement) -> None:
             "The same template wrote other prompts for the baseline than for the candidate, as it does when it writes today's date; "
             "measure both on one day, or fix the day with --date."
         )
+
+
+def _differing(ours: str | None, theirs: str | None) -> tuple[str, str]:
+    """Of two settings in words, those words that differ; or both whole, where one only says more."""
+    sides = [[] if side is None else " ".join(side.split()).split(", ") for side in (ours, theirs)]
+    own = [[part for part in side if part not in other] for side, other in (sides, sides[::-1])]
+    shown = [", ".join(parts) for parts in (own if all(own) else sides)]
+    return tuple(text[:200] or "absent" for text in shown)
 
 
 def _marked_alike(baseline: Measurement, candidate: Measurement) -> None:
@@ -244,6 +252,11 @@ def notes(baseline: Measurement, candidate: Measurement) -> tuple[str, ...]:
         found.append(f"The baseline ran on {baseline.machine}, the candidate on {candidate.machine}.")
     if baseline.adapter and not candidate.adapter:
         found.append("The baseline has an adapter and the candidate has none; were the two files swapped?")
+    losses = [[row.loss for row in side.rows] for side in (baseline, candidate)]
+    if len(losses[0]) > 1 and None not in losses[0] and losses[0] == losses[1]:
+        found.append(
+            "Both have the same losses to the last digit; was the candidate changed at all, or its adapter put on?"
+        )
     if baseline.name == candidate.name:
         found.append(f"Both measurements are of {baseline.name!r}; is that the pair that you meant?")
     return tuple(dict.fromkeys((*found, *baseline.notes, *candidate.notes)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -173,12 +175,30 @@ def _said(data: dict, task: str, name: str) -> Any:
     return said
 
 
+def _strictness(config: dict, name: str, kind: str) -> str:
+    """How an answer was taken out of a text and held against the right one, as six digits that change with it; "" if plainly.
+
+    A metric that ignores case, or a filter with a wider pattern, finds more of the same answers right.
+    """
+    metrics = [m for m in config.get("metric_list") or () if isinstance(m, dict) and m.get("metric") == name]
+    options = {k: v for m in metrics for k, v in m.items() if k not in ("metric", "aggregation", "higher_is_better")}
+    filters = [
+        f.get("filter") for f in config.get("filter_list") or () if isinstance(f, dict) and f.get("name") == kind
+    ]
+    steps = [s for listed in filters for s in listed or () if isinstance(s, dict) and s.get("function") != "take_first"]
+    if not options and not steps:
+        return ""
+    rules = json.dumps([options, steps], sort_keys=True, default=lambda _: "")
+    return f", rules {hashlib.sha256(rules.encode('utf-8', 'replace')).hexdigest()[:6]}"
+
+
 def _setting(task: str, used: str, data: dict, outcome: Outcomes) -> str:
     """What must be the same in two results: another version of a task or another number of examples in the prompt can move a
     score as much as a training run."""
     name, _, kind = used.partition(",")
     words = f"version {(data.get('versions') or {}).get(task)}, {(data.get('n-shot') or {}).get(task)}-shot, {name}, filter {kind}"
-    words += generation(((data.get("configs") or {}).get(task) or {}).get("generation_kwargs"))
+    config = (data.get("configs") or {}).get(task) or {}
+    words += generation(config.get("generation_kwargs")) + _strictness(config, name, kind)
     counts = (data.get("n-samples") or {}).get(task) or {}
     limit = (data.get("config") or {}).get("limit")
     if number(counts.get("original")) and number(counts.get("effective")):
