@@ -315,8 +315,11 @@ def test_settings_are_checked_where_they_are_pasted(opened):
     page = opened("?run=no&lock=seed")
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     field = page.locator("#text")
-    for text, says in (("seed=1", "seed is locked at 0 here; leave it as it is."), ("rank=2.5", "rank is 2.5; it must be a whole number."),
-                       ("examples=100;steps=8", "the task has 72 rows; ask for fewer")):  # fmt: skip
+    for text, says in (
+        ("seed=1", "seed is locked at 0 here; leave it as it is."),
+        ("rank=2.5", "rank is 2.5; it must be a whole number."),
+        ("examples=100;steps=8", "the task has 72 rows; ask for fewer"),
+    ):
         field.fill(text)
         field.press("Enter")
         expect(page.locator("#status")).to_contain_text(says)
@@ -482,7 +485,9 @@ def test_by_keyboard_alone(opened):
     finished(page)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the figures"
-    tab_to(page, "focus.id === 'learning_rate'")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "figures" and page.url.endswith(f"#{SHORT}")
+    tab_to(page, "focus.id === 'learning_rate'", "Shift+Tab")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", "the focus is seen"
     for _ in range(10):
         page.keyboard.press("ArrowRight")

@@ -1,5 +1,6 @@
 // What each control does when it is moved or pressed.
 
+import { Address } from "./address.mjs";
 import { readLines, resultLine, rows, toCsv } from "./classroom.mjs";
 import { at, RANKS } from "./view.mjs";
 
@@ -22,6 +23,10 @@ export class Moves {
     this.sharing();
     this.answers();
     window.addEventListener("hashchange", () => this.arrived());
+    at("skip").addEventListener("click", (event) => {
+      event.preventDefault(); // what stands behind the # is the run, and not a place on the page
+      at("figures").focus();
+    });
   }
 
   /** Does it; what was wrong with it is said in the page. */
@@ -166,8 +171,8 @@ export class Moves {
 
   /** Somebody has typed another address, or followed a link to one. */
   arrived() {
-    const settings = decodeURIComponent(location.hash.slice(1));
-    if (settings === "figures" || settings === this.session.address.format(this.session.config)) return;
+    const settings = Address.settingsIn(location.href);
+    if (settings === this.session.address.format(this.session.config)) return;
     if (this.tried(() => this.session.paste(settings || "default"))) this.start();
   }
 

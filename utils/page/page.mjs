@@ -22,7 +22,7 @@ function asked() {
     Object.assign(wishes, Address.wishes(location.search, Object.keys(json.presets)));
     if (wishes.preset) start = address.parse(json.presets[wishes.preset].settings);
     const settings = Address.settingsIn(location.href);
-    if (settings && settings !== "figures") start = address.parse(settings);
+    if (settings) start = address.parse(settings);
     return { ...wishes, start, trouble: "" };
   } catch (error) {
     return { ...wishes, start, trouble: `The address cannot be read: ${error.message}` };

@@ -11,6 +11,7 @@ from capability_guard.jsonl import DataError
 
 # Endings under which people keep probes and which are not read: only JSON lines in a file called .jsonl are.
 OTHER_ENDINGS = (".json", ".ndjson", ".jsonlines", ".jl", ".txt")
+LARGEST = 50_000_000  # bytes of a file that is looked into
 
 
 def left_out(source: str | Path) -> list[str]:
@@ -23,12 +24,10 @@ def left_out(source: str | Path) -> list[str]:
     folder = Path(source)
     if not folder.is_dir():
         return []
-    files = [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-        and (file.suffix.lower() in OTHER_ENDINGS or (file.suffix.lower() == ".jsonl" and file.parent != folder))
-    ]
+    # No deeper than one folder: whoever gives "." need not wait until all that lies below was read.
+    found = [file for file in folder.iterdir() if file.suffix.lower() in OTHER_ENDINGS]
+    found += [file for file in folder.glob("*/*") if file.suffix.lower() == ".jsonl"]
+    files = [file for file in sorted(found) if file.is_file() and file.stat().st_size < LARGEST]
     names = [file.relative_to(folder).as_posix() for file in files if _looks_like_probes(file)]
     if not names:
         return []
