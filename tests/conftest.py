@@ -17,11 +17,14 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.pop("COURSE_MODEL", None)
 
 import pytest  # noqa: E402
-from hypothesis import settings  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
-# The same examples each time, so that nobody's `make test` fails by luck. COURSE_FUZZ=1 looks for new ones.
-settings.register_profile("same", derandomize=True)
-settings.load_profile("default" if os.environ.get("COURSE_FUZZ") else "same")
+# The same examples each time, so that nobody's `make test` fails by luck, and no limits of time, so that a busy machine fails
+# nothing. COURSE_FUZZ=1 looks for new examples.
+patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", derandomize=True, **patient)
+settings.register_profile("new", **patient)
+settings.load_profile("new" if os.environ.get("COURSE_FUZZ") else "same")
 
 
 # What trains a model, starts a kernel or a server, or takes more than a few seconds: left out by `make quick`. A test of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from capability_guard.files import read_text
 
@@ -84,8 +85,18 @@ def check_text(row: dict, field: str, where: str, fields: Sequence[str]) -> None
     if field not in row:
         raise DataError(f"{where}: the field {field!r} is missing; a row needs {', '.join(fields)}.")
     if not isinstance(row[field], str) or not row[field].strip():
-        raise DataError(f"{where}: {field!r} is {row[field]!r}; it must be text that is not blank.")
+        raise DataError(f"{where}: {field!r} is {shown(row[field])}; it must be text that is not blank.")
     check_whole(row[field], field, where)
+
+
+def shown(value: Any, most: int = 60) -> str:
+    """A value as Python would write it, and not too long for a sentence: it may come from anybody's file.
+
+    >>> shown("sums"), shown([1] * 99, most=9)
+    ("'sums'", '[1, 1, 1,...')
+    """
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def check_whole(text: str, field: str, where: str) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from capability_guard.files import read_text, write_whole
+from capability_guard.jsonl import shown
 from capability_guard.probes import Probe
 from capability_guard.rows import MeasurementError, Row, check_sizes, is_number
 
@@ -88,7 +89,7 @@ class Measurement:
             numbers = all(is_number(x) and 0 <= x <= 1 for x in (mean.value, mean.error))
             if not numbers or not isinstance(mean.name, str):
                 raise MeasurementError(
-                    f"The score of {mean.name!r} is {str(mean.value)[:20]} ± {str(mean.error)[:20]}; both must be from 0 to 1."
+                    f"The score of {shown(mean.name)} is {str(mean.value)[:20]} ± {str(mean.error)[:20]}; both must be from 0 to 1."
                 )
 
     @classmethod
@@ -201,9 +202,11 @@ class Measurement:
                 f"{path} has schema {schema}, and this version reads up to {SCHEMA}; update it, or measure again."
             )
         if schema != SCHEMA or isinstance(schema, bool):
-            raise MeasurementError(f"{path} has schema {schema!r}, which is none that there ever was; measure again.")
+            raise MeasurementError(
+                f"{path} has schema {shown(schema)}, which is none that there ever was; measure again."
+            )
         if unknown := set(data) - {f.name for f in fields(cls)}:
-            raise MeasurementError(f"{path} has the unknown field {min(unknown)!r}; measure again.")
+            raise MeasurementError(f"{path} has the unknown field {shown(min(unknown))}; measure again.")
         for name, kind in KINDS.items():
             if name in data and not isinstance(data[name], kind):
                 raise MeasurementError(

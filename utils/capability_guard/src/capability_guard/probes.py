@@ -12,7 +12,7 @@ from pathlib import Path
 from capability_guard.files import write_whole
 from capability_guard.folders import left_out
 from capability_guard.foreign import as_probe_row
-from capability_guard.jsonl import DataError, check_text, check_whole, numbered_rows
+from capability_guard.jsonl import DataError, check_text, check_whole, numbered_rows, shown
 from capability_guard.matching import plain
 
 KINDS = ("known", "rephrased", "held-out")
@@ -71,7 +71,7 @@ def read_probes(path: str | Path, use: str = "probe") -> list[Probe]:
         row = as_probe_row(row, where, Path(path).stem)
         probe, row_use = probe_of(row, where), row.get("use") or "probe"
         if row_use not in USES:
-            raise DataError(f"{where}: use is {row_use!r}; use one of {', '.join(USES)}.")
+            raise DataError(f"{where}: use is {shown(row_use)}; use one of {', '.join(USES)}.")
         # A question that is asked twice would count twice. If it were both replayed and measured, it would test the replay.
         question = probe.prompt or probe.answer
         if question in seen:
@@ -100,12 +100,12 @@ def probe_of(row: dict, where: str) -> Probe:
     # probe asked by the default measure.
     for field in row:
         if field not in FIELDS and (meant := get_close_matches(field, FIELDS, n=1, cutoff=0.8)):
-            raise DataError(f"{where}: there is a field {field!r}; did you mean {meant[0]!r}?")
+            raise DataError(f"{where}: there is a field {shown(field)}; did you mean {meant[0]!r}?")
     measure, kind = row.get("measure", "exact"), row.get("kind", "known")
     if measure not in MEASURES:
-        raise DataError(f"{where}: measure is {measure!r}; use one of {', '.join(MEASURES)}.")
+        raise DataError(f"{where}: measure is {shown(measure)}; use one of {', '.join(MEASURES)}.")
     if kind not in KINDS:
-        raise DataError(f"{where}: kind is {kind!r}; use one of {', '.join(KINDS)}.")
+        raise DataError(f"{where}: kind is {shown(kind)}; use one of {', '.join(KINDS)}.")
     wanted = ("text", "capability") if measure == "loss" else ("prompt", "answer", "capability")
     for field in wanted:
         check_text(row, field, where, wanted)
@@ -115,14 +115,14 @@ def probe_of(row: dict, where: str) -> Probe:
     choices, answer = row.get("choices", []), row["answer"].strip()
     if measure == "choice":
         if not isinstance(choices, (list, tuple)) or not all(isinstance(c, str) and c.strip() for c in choices):
-            raise DataError(f"{where}: choices is {choices!r}; give a list of texts that are not blank.")
+            raise DataError(f"{where}: choices is {shown(choices)}; give a list of texts that are not blank.")
         for choice in choices:
             check_whole(choice, "choices", where)
         choices = tuple(choice.strip() for choice in choices)
         # With one choice, or with two that are equal, there is nothing to choose.
         if len(set(choices)) < 2 or len(set(choices)) < len(choices) or answer not in choices:
             raise DataError(
-                f"{where}: the answer {answer!r} must be one of at least two different choices, not {choices!r}."
+                f"{where}: the answer {shown(answer)} must be one of at least two different choices, not {shown(choices, 120)}."
             )
     elif choices:  # which the other measures would ignore
         raise DataError(f'{where}: there are choices and the measure is {measure!r}; write "measure": "choice".')
@@ -156,7 +156,7 @@ def load_probes(source: str | Path, use: str = "probe") -> list[Probe]:
     for probe in probes:
         if names.setdefault(plain(probe.capability), probe.capability) != probe.capability:
             raise DataError(
-                f"{folder}: the capabilities {names[plain(probe.capability)]!r} and {probe.capability!r} look alike "
+                f"{folder}: the capabilities {shown(names[plain(probe.capability)])} and {shown(probe.capability)} look alike "
                 "and are two; write them as one."
             )
     if not probes:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from capability_guard.jsonl import shown
 from capability_guard.probes import MEASURES
 
 
@@ -66,18 +67,20 @@ class Row:
                 f"{where}: prompt, answer, said and choices must be text, and a capability is named."
             )
         if self.measure not in (*MEASURES, "share"):
-            raise MeasurementError(f"{where}: measure is {self.measure!r}; it must be one of {', '.join(MEASURES)}.")
+            raise MeasurementError(
+                f"{where}: measure is {shown(self.measure)}; it must be one of {', '.join(MEASURES)}."
+            )
         if self.right is not None and not isinstance(self.right, bool):
-            raise MeasurementError(f"{where}: right is {self.right!r}; it must be true, false or null.")
+            raise MeasurementError(f"{where}: right is {shown(self.right)}; it must be true, false or null.")
         if self.loss is not None and not is_number(self.loss):
             raise MeasurementError(
-                f"{where}: loss is {self.loss!r}; it must be a finite number. Did the model diverge?"
+                f"{where}: loss is {shown(self.loss)}; it must be a finite number. Did the model diverge?"
             )
         if self.share is not None and not (is_number(self.share) and 0 <= self.share <= 1):
             raise MeasurementError(f"{where}: share is {str(self.share)[:20]}; it must be from 0 to 1.")
         check_sizes(self.tokens, self.bytes, where)
         if {"loss": self.loss, "share": self.share}.get(self.measure, self.right) is None:
-            raise MeasurementError(f"{where}: a probe with measure {self.measure!r} says neither right nor wrong.")
+            raise MeasurementError(f"{where}: a probe with measure {shown(self.measure)} says neither right nor wrong.")
 
 
 def check_sizes(tokens: Any, size: Any, where: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from capability_guard import statistics as paired
 from capability_guard.differences import TIMES, fewest_to_pass, mean_rise
 from capability_guard.gate.pairs import Pair, not_made_up, share_of, standing
+from capability_guard.jsonl import shown
 from capability_guard.measurement import Mean, MeasurementError
 
 PASSED, REGRESSED, UNSURE = "passed", "regressed", "cannot certify"
@@ -56,7 +57,7 @@ class Rules:
         if self.certify not in ("together", "each"):
             raise MeasurementError(f'certify is {self.certify!r}; give "together" or "each".')
         if both := set(self.critical) & set(self.informational):
-            raise MeasurementError(f"{min(both)!r} is named critical and informational; choose one.")
+            raise MeasurementError(f"{shown(min(both))} is named critical and informational; choose one.")
 
     @property
     def level(self) -> float:
@@ -74,11 +75,11 @@ class Rules:
         """
         if taken := [name for name in sorted(names) if name in WHOLE or name.endswith(ENDINGS)]:
             raise MeasurementError(
-                f"{taken[0]!r} is what the gate calls a line of its own; give that capability another name."
+                f"{shown(taken[0])} is what the gate calls a line of its own; give that capability another name."
             )
         if unknown := (set(self.critical) | set(self.informational)) - names:
             raise MeasurementError(
-                f"{min(unknown)!r} is not measured; the capabilities are {', '.join(sorted(names))}."
+                f"{shown(min(unknown))} is not measured; the capabilities are {', '.join(name[:60] for name in sorted(names)[:20])}."
             )
         if not any(self.decides(name) for name in names):
             raise MeasurementError("Every capability is informational, so nothing would decide; name a critical one.")

@@ -8,6 +8,7 @@ from typing import Any
 
 from capability_guard.doubts import asked_again
 from capability_guard.gate.texts import converted, per_token_of_the_baseline
+from capability_guard.jsonl import shown
 from capability_guard.matching import could_go_on
 from capability_guard.measurement import Mean, Measurement, MeasurementError, Row
 
@@ -160,7 +161,9 @@ def pair_means(baseline: Measurement, candidate: Measurement) -> list[tuple[Mean
     """
     after = {mean.name: mean for mean in candidate.means}
     if odd := {mean.name for mean in baseline.means} ^ after.keys():
-        raise MeasurementError(f"{min(odd)!r} is in one of the two results only; evaluate the same tasks for both.")
+        raise MeasurementError(
+            f"{shown(min(odd))} is in one of the two results only; evaluate the same tasks for both."
+        )
     return [(mean, after[mean.name]) for mean in baseline.means]
 
 
@@ -258,5 +261,5 @@ def notes(baseline: Measurement, candidate: Measurement) -> tuple[str, ...]:
             "Both have the same losses to the last digit; was the candidate changed at all, or its adapter put on?"
         )
     if baseline.name == candidate.name:
-        found.append(f"Both measurements are of {baseline.name!r}; is that the pair that you meant?")
+        found.append(f"Both measurements are of {shown(baseline.name, 200)}; is that the pair that you meant?")
     return tuple(dict.fromkeys((*found, *baseline.notes, *candidate.notes)))
