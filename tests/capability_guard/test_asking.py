@@ -7,6 +7,7 @@ import torch
 
 from capability_guard.asking import kl_divergence, retention, score, score_probes
 from capability_guard.encoding import IGNORE, encode
+from capability_guard.generation import Said
 from capability_guard.jsonl import DataError
 from capability_guard.probes import Probe, live_subset, load_probes
 from utils.training.answers import answer
@@ -140,9 +141,7 @@ def test_contains_looks_for_whole_words_in_what_is_said(practice):
     ],
 )
 def test_whole_words_where_a_script_has_them(practice, monkeypatch, answer, said, right):
-    monkeypatch.setattr(
-        "capability_guard.asking.complete", lambda model, tokenizer, prompts, *_, **__: [said] * len(prompts)
-    )
+    monkeypatch.setattr("capability_guard.asking.completions", lambda *given, **__: [Said(said, True)] * len(given[2]))
     probe = Probe("What is 2+2?", answer, "c", measure="contains")
     assert score_probes(*practice, [probe]).correct == [right]
 

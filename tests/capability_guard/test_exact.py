@@ -106,6 +106,29 @@ def test_a_number_is_not_cut_where_the_room_ends(family):
     assert score_probes(model, tokenizer, probes, max_new_tokens=32).correct == [False, True, True]
 
 
+@pytest.mark.training
+def test_a_model_that_no_longer_stops_is_noted():
+    """Right as before, and it goes on and on: nothing of that is marked wrong."""
+    tokenizer = FAMILIES["gpt2"]()
+    said = [("What is 7+6?", "13 km."), ("What is 8+7?", "15 km."), ("Capital of Peru?", "Lima.")]
+    probes = [
+        Probe(q, a, "c", measure="contains")
+        for q, a in (("What is 7+6?", "13"), ("What is 8+7?", "15"), ("Capital of Peru?", "Lima"))
+    ]
+    model = taught(tokenizer, said)
+    before = measure(model, tokenizer, probes, name="base")
+    assert before.ended == 3 and all(row.right for row in before.rows)
+    model.lm_head.register_forward_hook(
+        lambda _, __, out: out.index_fill(-1, torch.tensor([tokenizer.eos_token_id]), -1e4)
+    )
+    after = measure(model, tokenizer, probes, name="tuned")
+    assert after.ended == 0 and all(row.right for row in after.rows)
+    said = "3 of the baseline came to an end within their room and 0 of the candidate; does it still stop?"
+    assert any(said in note for note in judge(before, after).notes) and not any(
+        "stop" in note for note in judge(after, before).notes
+    )
+
+
 # --- What is thought -----------------------------------------------------------------------------------------
 def thinker(special: bool):
     """A tokenizer whose marks of thinking are special tokens, or added tokens that are not."""

@@ -95,6 +95,7 @@ class Controls:
                                  layout=widgets.Layout(width="640px", max_width="100%"))  # fmt: skip
         for name in CONTROLS:
             getattr(self, name).disabled = name in locked
+        self.strength.disabled = True  # until a run has finished
         for name in (*CONTROLS, "preset", "guess"):
             getattr(self, name).layout.display = "none" if name in hide else None
         row = partial(widgets.HBox, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))

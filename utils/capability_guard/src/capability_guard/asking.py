@@ -21,7 +21,7 @@ from capability_guard.chat import Chat, without_thinking
 from capability_guard.encoding import IGNORE, Batch, context_length
 from capability_guard.exact import settled
 from capability_guard.forward import scored_logits, undisturbed
-from capability_guard.generation import BEYOND, complete
+from capability_guard.generation import BEYOND, Said, completions
 from capability_guard.matching import could_go_on, says
 from capability_guard.probe_tokens import ProbeTokens, encode_probes
 from capability_guard.probes import CONTAINS_TOKENS, Probe
@@ -36,7 +36,7 @@ class Scores:
     left: where a row is not right: after how many of its tokens the model leaves them, and the token that it takes instead.
     after: the likeliest token behind each row. in_other_tokens: probes that the model answers right in other tokens than were
     scored; they count as right. going_on: probes of whose answer it makes a longer word or number; they count as wrong.
-    picked: of each "choice" probe, the choice that is likeliest.
+    picked: of each "choice" probe, the choice that is likeliest. said: of each "contains" probe, what the model said.
 
     >>> Scores(correct=[True, None], loss=[0.1, 2.5], tokens=[2, 9])  # a question, and a text whose loss is watched
     Scores(correct=[True, None], loss=[0.1, 2.5], tokens=[2, 9], ...)
@@ -51,6 +51,7 @@ class Scores:
     in_other_tokens: tuple[int, ...] = ()
     going_on: tuple[int, ...] = ()
     picked: dict[int, str] = field(default_factory=dict)
+    said: dict[int, Said] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:
@@ -151,22 +152,24 @@ def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Prob
     for i, outcome in (*((i, True) for i in other), *((i, False) for i in going_on)):
         correct[i] = outcome
     talking = [i for i, probe in enumerate(tokens.probes) if probe.measure == "contains"]
-    said = say(model, tokenizer, tokens, talking)
-    for i, text in zip(talking, said, strict=True):
+    said = dict(zip(talking, say(model, tokenizer, tokens, talking), strict=True))
+    for i, (text, _) in said.items():
         correct[i] = says(tokens.probes[i].answer, without_thinking(text, tokens.thinking))
-    return Scores(correct, loss, count, in_other_tokens=tuple(other), going_on=tuple(going_on), picked=picked)
+    return Scores(
+        correct, loss, count, in_other_tokens=tuple(other), going_on=tuple(going_on), picked=picked, said=said
+    )
 
 
 def say(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: ProbeTokens, some: Sequence[int]
-) -> list[str]:
+) -> list[Said]:
     """What the model says to these probes, as far as they have room for, and to the end of the word that it is in by then.
 
     >>> say(model, tokenizer, encode_probes(tokenizer, [Probe("What is 7+7?", "14", "sums")], max_new_tokens=1), [0])
-    ['14.']
+    [Said(text='14.', ended=...)]
     """
     limit = context_length(model) or math.inf
-    said: dict[int, str] = {}
+    said: dict[int, Said] = {}
     rooms: dict[tuple[int, int], list[int]] = {}
     for i in some:
         most = limit - len(tokens.prompts[i])  # as far as the model reads
@@ -174,8 +177,10 @@ def say(
         rooms.setdefault((room, min(BEYOND, most - room)), []).append(i)
     for (room, beyond), same in rooms.items():
         prompts = [tokens.prompts[i] for i in same]
-        texts = complete(model, tokenizer, prompts, room, beyond=beyond) if room > 0 else [""] * len(same)
-        said |= zip(same, texts, strict=True)
+        found = (
+            completions(model, tokenizer, prompts, room, beyond=beyond) if room > 0 else [Said("", False)] * len(same)
+        )
+        said |= zip(same, found, strict=True)
     return [said[i] for i in some]
 
 

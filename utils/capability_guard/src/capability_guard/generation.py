@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -17,23 +18,49 @@ BEYOND = 4  # tokens: enough to tell 4.5 from the end of a sentence
 ROWS_AT_ONCE = 16  # prompts that are completed together: the memory for their keys and values grows with each
 
 
+class Said(NamedTuple):
+    """What a model went on to say, and whether it came to an end by itself.
+
+    >>> Said("4.", ended=True).text
+    '4.'
+    """
+
+    text: str
+    ended: bool
+
+
 def complete(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     fold: bool = True,
-    beyond: int = 0,
 ) -> list[str]:
     """What the model goes on to say, greedily, after each prompt (its tokens). fold: with white space folded.
-
-    beyond: so many tokens more, but no further than the word in which the others end: 13 may be the beginning of 13000.
-    Prompts of one length are completed together: no padding, so the rows cannot disturb each other.
 
     >>> complete(model, tokenizer, [tokenizer("What is 2+2?").input_ids], max_new_tokens=8)
     ['4.']
     """
-    said = [""] * len(prompts)
+    return [said.text for said in completions(model, tokenizer, prompts, max_new_tokens, fold)]
+
+
+def completions(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    fold: bool = True,
+    beyond: int = 0,
+) -> list[Said]:
+    """The same, and whether the model came to an end.
+
+    beyond: so many tokens more, but no further than the word in which the others end: 13 may be the beginning of 13000.
+    Prompts of one length are completed together: no padding, so the rows cannot disturb each other.
+
+    >>> completions(model, tokenizer, [tokenizer("What is 2+2?").input_ids], max_new_tokens=1)
+    [Said(text='4', ended=False)]
+    """
+    said = [Said("", False)] * len(prompts)
     by_length: dict[int, list[int]] = {}
     for i, prompt in enumerate(prompts):
         by_length.setdefault(len(prompt), []).append(i)
@@ -42,14 +69,14 @@ def complete(
         return said
     # With tokens of peft's own in front, generate and its cache may disagree with the forward pass; then there is no cache.
     by_hand = puts_tokens_in_front(model) or not hasattr(without_adapter(model), "generation_config")
-    go_on = _step_by_step if by_hand else _generate
+    go_on, ends = _step_by_step if by_hand else _generate, set(_ends(without_adapter(model), tokenizer) or ())
     with undisturbed(model):
         for chunk in chunks:
             ids = torch.tensor([prompts[i] for i in chunk], device=input_device(model))
             output = go_on(model, tokenizer, ids, max_new_tokens + beyond)
             for i, row in zip(chunk, output[:, ids.shape[1] :], strict=True):
                 text = _to_the_end_of_a_word(tokenizer, row.tolist(), max_new_tokens)
-                said[i] = " ".join(text.split()) if fold else text
+                said[i] = Said(" ".join(text.split()) if fold else text, not ends.isdisjoint(row.tolist()))
     return said
 
 

@@ -28,7 +28,8 @@ PACKAGES = ("torch", "transformers", "peft")  # those whose version can change a
 # What the fields of a file may be, besides the rows and the scores, which are checked one by one.
 KINDS = {"model": str, "adapter": (str, type(None)), "chat": bool, "notes": list, "settings": dict, "versions": dict,
          "seconds": (int, float), "measured": str, "machine": str, "rows": list, "means": list,
-         "asked": dict, "noise": (dict, type(None)), "task": (dict, type(None))}  # fmt: skip
+         "asked": dict, "noise": (dict, type(None)), "task": (dict, type(None)),
+         "ended": (int, type(None))}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Measurement:
     seconds: how long it took. measured: when, as ISO 8601 in UTC. asked: how the questions were put and on what, as
     ``measuring.circumstances`` says. noise: how many outcomes of each capability flip if the same model is only asked in
     another way, if that was looked at. task: the new task's ``loss`` (nats a token), how many ``texts``, ``tokens`` and ``bytes``
-    it is of, and their ``fingerprint``.
+    it is of, and their ``fingerprint``. ended: how many "contains" answers came to an end by themselves.
     Raises MeasurementError for what cannot have been measured.
 
     >>> Measurement(model="base", rows=[Row("What is 2+2?", "4.", "arithmetic", right=True)]).rows[0].right
@@ -75,6 +76,7 @@ class Measurement:
     asked: dict[str, str] = field(default_factory=dict)
     noise: dict[str, int] | None = None
     task: dict[str, Any] | None = None
+    ended: int | None = None
 
     def __post_init__(self) -> None:
         # A frozen dataclass forbids assignment, to itself too.

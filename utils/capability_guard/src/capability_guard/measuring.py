@@ -90,6 +90,7 @@ def measure(
         model=name or getattr(model, "name_or_path", "") or type(model).__name__, adapter=adapter, chat=bool(chat),
         notes=tuple(found), seconds=round(time.perf_counter() - began, 2), noise=noise, task=learned,
         asked=circumstances(model, tokenizer, probes, chat, max_new_tokens),
+        ended=sum(one.ended for one in scores.said.values()) if scores.said else None,
     )  # fmt: skip
 
 
@@ -194,12 +195,11 @@ def _said(model, tokenizer, tokens: ProbeTokens, scores: Scores) -> list[str]:
 
     probes, right = tokens.probes, scores.correct
     said = [probe.answer if r else "" for probe, r in zip(probes, right, strict=True)]
-    asked = []
-    for i, probe in enumerate(probes):
-        if probe.measure == "contains" or (probe.measure == "exact" and not right[i]):
-            asked.append(i)
-        elif probe.measure == "choice" and not right[i]:
-            said[i] = scores.picked[i]
-    for i, text in zip(asked, say(model, tokenizer, tokens, asked), strict=True):
-        said[i] = without_thinking(text, tokens.thinking).strip() if probes[i].measure == "contains" else text
+    wrong = [i for i, probe in enumerate(probes) if probe.measure == "exact" and not right[i]]
+    for i, (text, _) in zip(wrong, say(model, tokenizer, tokens, wrong), strict=True):
+        said[i] = text
+    for i, (text, _) in scores.said.items():
+        said[i] = without_thinking(text, tokens.thinking).strip()
+    for i, choice in scores.picked.items():
+        said[i] = said[i] or choice
     return said

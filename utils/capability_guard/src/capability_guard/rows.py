@@ -66,6 +66,8 @@ class Row:
             raise MeasurementError(
                 f"{where}: prompt, answer, said and choices must be text, and a capability is named."
             )
+        if any("\ud800" <= sign <= "\udfff" for text in texts for sign in text):  # half of one, as JSON's escapes can spell it
+            raise MeasurementError(f"{where}: a text holds half a character; measure again.")
         if self.measure not in (*MEASURES, "share"):
             raise MeasurementError(
                 f"{where}: measure is {shown(self.measure)}; it must be one of {', '.join(MEASURES)}."

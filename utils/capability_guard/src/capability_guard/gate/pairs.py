@@ -119,8 +119,8 @@ def _differing(ours: str | None, theirs: str | None) -> tuple[str, str]:
     """Of two settings in words, those words that differ; or both whole, where one only says more."""
     sides = [[] if side is None else " ".join(side.split()).split(", ") for side in (ours, theirs)]
     own = [[part for part in side if part not in other] for side, other in (sides, sides[::-1])]
-    shown = [", ".join(parts) for parts in (own if all(own) else sides)]
-    return tuple(text[:200] or "absent" for text in shown)
+    texts = [", ".join(parts) for parts in (own if all(own) else sides)]
+    return tuple(text[:200] or "absent" for text in texts)
 
 
 def _marked_alike(baseline: Measurement, candidate: Measurement) -> None:
@@ -248,13 +248,24 @@ def notes(baseline: Measurement, candidate: Measurement) -> tuple[str, ...]:
     for name, words in MAY_MOVE.items():
         ours, theirs = baseline.asked.get(name), candidate.asked.get(name)
         if ours != theirs and ours and theirs:
-            shown = "" if name in ("template", "tokenizer") else f" ({_line(ours)} and {_line(theirs)})"
-            found.append(f"The two were measured {words}{shown}.")
+            both = "" if name in ("template", "tokenizer") else f" ({_line(ours)} and {_line(theirs)})"
+            found.append(f"The two were measured {words}{both}.")
     found += [*converted(baseline, candidate), *asked_again(baseline.rows)]
     if baseline.machine != candidate.machine:
         found.append(f"The baseline ran on {baseline.machine}, the candidate on {candidate.machine}.")
     if baseline.adapter and not candidate.adapter:
         found.append("The baseline has an adapter and the candidate has none; were the two files swapped?")
+    spoken = sum(row.measure == "contains" for row in baseline.rows)
+    if (
+        baseline.ended
+        and candidate.ended is not None
+        and candidate.ended < baseline.ended / 2
+        and baseline.ended > spoken / 4
+    ):
+        found.append(
+            f'Of {spoken} "contains" answers, {baseline.ended} of the baseline came to an end within their room and '
+            f"{candidate.ended} of the candidate; does it still stop?"
+        )
     losses = [[row.loss for row in side.rows] for side in (baseline, candidate)]
     if len(losses[0]) > 1 and None not in losses[0] and losses[0] == losses[1]:
         found.append(
