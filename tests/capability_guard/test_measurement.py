@@ -81,6 +81,8 @@ def test_whatever_else_is_in_the_file_is_one_sentence(tmp_path, data):
         (small(rows=[{**small()["rows"][0], "right": None}]), "says neither right nor wrong"),
         (small(rows=[{**small()["rows"][0], "measure": "vibes"}]), "measure is 'vibes'"),
         (small(rows=[{**small()["rows"][0], "said": 3}]), "must be text"),
+        (small(rows=[{**small()["rows"][0], "prompt": "\ud800"}]), "holds half a character"),
+        (small(rows=[{**small()["rows"][0], "measure": "x" * 5000}]), "it must be one of exact, contains, choice, loss"),
         (small(means=[{"name": "arc", "value": float("nan"), "error": 0.1}]), "both must be from 0 to 1"),
     ],
 )  # fmt: skip

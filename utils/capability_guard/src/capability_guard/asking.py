@@ -79,6 +79,7 @@ def score(model: PreTrainedModel, batches: Sequence[Batch], keep: int = 0) -> Sc
 
     keep: at how many scored positions to keep the log-probabilities, for ``kl_divergence``.
 
+    >>> from capability_guard.encoding import encode
     >>> scores = score(model, encode(tokenizer, ["What is 2+2? 4."]), keep=3)
     >>> scores.tokens, scores.log_probabilities.shape
     ([9], torch.Size([3, 1536]))

@@ -57,7 +57,7 @@ def completions(
     beyond: so many tokens more, but no further than the word in which the others end: 13 may be the beginning of 13000.
     Prompts of one length are completed together: no padding, so the rows cannot disturb each other.
 
-    >>> completions(model, tokenizer, [tokenizer("What is 2+2?").input_ids], max_new_tokens=1)
+    >>> completions(model, tokenizer, [tokenizer("What is 2+2?").input_ids], max_new_tokens=2)
     [Said(text='4', ended=False)]
     """
     said = [Said("", False)] * len(prompts)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from capability_guard.jsonl import shown
 from capability_guard.probes import MEASURES
+
+HALVES = re.compile("[\ud800-\udfff]")  # of characters, which JSON's escapes can spell and UTF-8 cannot
 
 
 class MeasurementError(ValueError):
@@ -66,7 +69,7 @@ class Row:
             raise MeasurementError(
                 f"{where}: prompt, answer, said and choices must be text, and a capability is named."
             )
-        if any("\ud800" <= sign <= "\udfff" for text in texts for sign in text):  # half of one, as JSON's escapes can spell it
+        if any(map(HALVES.search, texts)):
             raise MeasurementError(f"{where}: a text holds half a character; measure again.")
         if self.measure not in (*MEASURES, "share"):
             raise MeasurementError(
