@@ -110,8 +110,8 @@ def window(browser):
 
 @pytest.fixture
 def new_page(window, request, tmp_path):
-    """Opens pages, and closes them all at the end. A test that fails says what they show."""
-    failed = request.session.testsfailed
+    """Opens pages, and closes them at the end. A test that fails says what all pages show."""
+    failed, others = request.session.testsfailed, set(window.pages)
 
     def open_page(width: int, height: int, scheme: str = "light"):
         page = window.new_page()
@@ -126,4 +126,5 @@ def new_page(window, request, tmp_path):
                 page.screenshot(path=tmp_path / f"page-{number}.png", timeout=60_000)
                 words = page.inner_text("body", timeout=60_000)[-3000:]
                 print(f"{page.url} (seen in {tmp_path}/page-{number}.png) says:\n{words}")
-        page.close()
+        if page not in others:
+            page.close()

@@ -92,6 +92,13 @@ def test_a_conversation_that_is_no_probe_says_what_it_has(tmp_path, turns, says)
         load_probes(tmp_path / "p.jsonl")
 
 
+@pytest.mark.parametrize("nothing", [0, 0.0, False, "", [], None])
+def test_choices_that_are_none_are_none(tmp_path, nothing):
+    """Tables write all sorts of things where there is nothing."""
+    (tmp_path / "p.jsonl").write_text(json.dumps({**json.loads(ROW), "choices": nothing}))
+    assert load_probes(tmp_path / "p.jsonl")[0].choices == ()
+
+
 def test_a_row_that_is_nothing_known_says_what_is_missing(tmp_path):
     (tmp_path / "p.jsonl").write_text('{"foo": "bar"}')
     with pytest.raises(DataError, match="line 1: the field 'prompt' is missing"):

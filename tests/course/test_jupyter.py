@@ -201,33 +201,43 @@ def test_quiz_in_jupyterlab(new_page, server, course, tmp_path):
 
 
 # --- The lessons ------------------------------------------------------------------------------------------
+SHOWN = ".jp-NotebookPanel:not(.lm-mod-hidden)"  # the notebook in front
 # What the course puts into a notebook. The rest, editors and buttons, is JupyterLab's own, with faults of its own.
 OURS = {
-    "include": [[".jp-MarkdownOutput"], [".jp-OutputArea-output"]],
+    "include": [[f"{SHOWN} .jp-MarkdownOutput"], [f"{SHOWN} .jp-OutputArea-output"]],
     "exclude": [[".jp-collapseHeadingButton"]],
 }
 
 
-@pytest.fixture
-def lesson(new_page, server):
-    """Opens a lesson, as stored, in JupyterLab: so tall that every cell is drawn, and waits until all are."""
+@pytest.fixture(scope="module")
+def lab(window, server):
+    """One page for all lessons, so tall that every cell is drawn."""
+    page = window.new_page()
+    page.set_viewport_size({"width": 1250, "height": 9000})
+    server.open(page, "00_start_here.ipynb")
+    yield page
+    page.close()
 
-    def open_lesson(name):
-        page = new_page(1250, 9000)
-        server.open(page, name)
-        return page
+
+@pytest.fixture
+def lesson(lab, server, course, new_page):
+    """Opens a lesson in JupyterLab, and waits until all of it is drawn."""
+
+    def open_lesson(name: str):
+        server.open_beside(lab, name)
+        cells = nbformat.read(course / "lessons" / name, 4).cells
+        texts = sum(cell.cell_type == "markdown" for cell in cells)
+        expect(lab.locator(f"{SHOWN} .jp-Cell")).to_have_count(len(cells))
+        expect(lab.locator(f"{SHOWN} .jp-MarkdownOutput")).to_have_count(texts)
+        return lab
 
     return open_lesson
 
 
-@pytest.mark.parametrize("path", lesson_paths(), ids=lambda path: path.stem)
-def test_a_stored_lesson_in_jupyterlab(lesson, course, path):
+@pytest.mark.parametrize("name", [path.name for path in lesson_paths()])
+def test_a_stored_lesson_in_jupyterlab(lesson, name):
     """Before it is run, JupyterLab shows pictures without their words (utils/figure_words.py); nothing else is amiss."""
-    cells = nbformat.read(course / "lessons" / path.name, 4).cells
-    page = lesson(path.name)
-    expect(page.locator(".jp-Cell")).to_have_count(len(cells))
-    expect(page.locator(".jp-MarkdownOutput")).to_have_count(sum(cell.cell_type == "markdown" for cell in cells))
-    found = serious(page, OURS)
+    found = serious(lesson(name), OURS)
     assert [sentence for sentence in found if not sentence.startswith("image-alt")] == []
 
 
@@ -246,8 +256,8 @@ def test_a_lesson_that_was_run_in_jupyterlab(lesson, course):
     write_quick_lesson(course / "lessons" / "quick.ipynb")
     page = lesson("quick.ipynb")
     run_all(page)
-    figures = page.locator(".jp-OutputArea-output img")
-    expect(page.locator(".jp-OutputArea-output img[alt*='retention']")).to_have_count(2)
+    expect(page.locator(f"{SHOWN} .jp-OutputArea-output img[alt*='retention']")).to_have_count(2)
     assert serious(page, OURS) == []
+    figures = page.locator(f"{SHOWN} .jp-OutputArea-output img")
     assert all(len(figure.get_attribute("alt")) > 100 for figure in figures.all())
     look(page, "lab-lesson-0")

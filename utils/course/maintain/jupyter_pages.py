@@ -84,12 +84,24 @@ class Jupyter:
     def open(self, page, name: str, front_end: str = "lab") -> None:
         """Open ``lessons/name``, with nobody's settings and layout, and wait until its kernel is connected."""
         shutil.rmtree(self.settings / "jupyter_config_dir" / "lab", ignore_errors=True)
-        idle = [kernel["id"] for kernel in self._ask("kernels") if kernel["execution_state"] == "idle"]
-        kernel = {"id": idle[0]} if idle else {"name": "python3"}
-        self._ask("sessions", {"path": f"lessons/{name}", "name": name, "type": "notebook", "kernel": kernel})
+        self._give_kernel(name)
         where, connected = FRONT_ENDS[front_end]
         page.goto(f"{self.address}/{where}/lessons/{name}?token=x")
         page.locator(connected).wait_for(state="attached")
+
+    def open_beside(self, page, name: str) -> None:
+        """Open ``lessons/name`` in a JupyterLab that is there already, by its menu: that takes a third of the time."""
+        self._give_kernel(name)
+        choose(page, "File", "Open from Path…")
+        page.locator(".jp-Dialog input").fill(f"lessons/{name}")
+        page.keyboard.press("Enter")
+        page.locator(".lm-TabBar-tab.jp-mod-current", has_text=name).wait_for()
+        page.locator(FRONT_ENDS["lab"][1]).wait_for(state="attached")
+
+    def _give_kernel(self, name: str) -> None:
+        idle = [kernel["id"] for kernel in self._ask("kernels") if kernel["execution_state"] == "idle"]
+        kernel = {"id": idle[0]} if idle else {"name": "python3"}
+        self._ask("sessions", {"path": f"lessons/{name}", "name": name, "type": "notebook", "kernel": kernel})
 
     def _ask(self, what: str, body: dict | None = None):
         data = None if body is None else json.dumps(body).encode()

@@ -126,7 +126,7 @@ def probe_of(row: dict, where: str) -> Probe:
             )
     elif choices:  # which the other measures would ignore
         raise DataError(f'{where}: there are choices and the measure is {measure!r}; write "measure": "choice".')
-    return Probe(row["prompt"].strip(), answer, row["capability"].strip(), kind, measure, tuple(choices))
+    return Probe(row["prompt"].strip(), answer, row["capability"].strip(), kind, measure, tuple(choices or ()))
 
 
 def load_probes(source: str | Path, use: str = "probe") -> list[Probe]:
