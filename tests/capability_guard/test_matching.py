@@ -84,20 +84,20 @@ LONG = {
 
 
 @pytest.mark.parametrize("kind", LONG)
-def test_a_text_four_times_as_long_takes_about_four_times_as_long(kind):
+def test_a_text_eight_times_as_long_takes_about_eight_times_as_long(kind):
     answer, part = LONG[kind]
 
     def seconds(size: int) -> float:
         said = part * (size // len(part)) + "b"
         taken = []
-        for _ in range(3):  # the fastest of three, since others use this machine as well
+        for _ in range(3):  # the fastest of three, in processor time, since others use this machine as well
             plain.cache_clear()
-            began = time.perf_counter()
+            began = time.process_time()
             says(answer or said[: len(said) // 2], said)
-            taken.append(time.perf_counter() - began)
+            taken.append(time.process_time() - began)
         return min(taken)
 
-    assert seconds(80_000) < 9 * seconds(20_000)
+    assert seconds(160_000) < 24 * seconds(20_000)  # it would be 64 if each place looked at the rest of the text
 
 
 @settings(max_examples=200, deadline=None)

@@ -241,7 +241,9 @@ def test_the_fader_turns_a_finished_run_down_and_trains_nothing(play, monkeypatc
     assert "At strength 0.50, learned" in said(play.verdict) and "at strength 0.50" in play.answers.value
     assert play.picture.value != before and "strength=0.5" in play.text.value
     by_hand = finetune(trained.config.with_(strength=0.5), questions=())
-    assert list(faded.after) == by_hand.after and faded.learned == pytest.approx(by_hand.learned, abs=1e-6)
+    assert faded.learned == pytest.approx(by_hand.learned, abs=1e-6)
+    # The two ask in batches of other shapes: an answer that is a tie but for rounding may turn.
+    assert sum(one != other for one, other in zip(faded.after, by_hand.after, strict=True)) <= 3
     play.strength.value = 0
     play.wait()
     assert play.session.view().faded.forgotten == 0 and play.session.view().faded.learned == pytest.approx(0, abs=1e-6)
@@ -403,7 +405,7 @@ def test_in_the_foreground_the_interrupt_button_is_stop(monkeypatch):
             raise KeyboardInterrupt
 
     play.run.click()
-    assert shown(play).state == "stopped" and [c.step for c in shown(play).checkpoints][:2] == [0, 5]
+    assert shown(play).state == "stopped" and [c.step for c in shown(play).checkpoints][:3] == [0, 2, 5]
     assert not play.session.busy and "use the interrupt button of the page" in said(play.note)
 
 

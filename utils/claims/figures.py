@@ -71,7 +71,7 @@ PANELS = {
                        "0.8 M parameters, 40 steps": (*x.SMALL_FEW.values(), x.SMALL_MIDDLE),
                        "2.1 M, as many rounds: 2, 7, 40 steps": (x.FEW_EPOCHS[3], x.FEW_EPOCHS[12], x.MIDDLE)},
                       at=lambda run: run.config.examples or 72, ticks=(3, 12, 72)),
-    "full": Panel(LEARNED, {"full fine-tuning": x.FULL, "LoRA, no dropout": x.NO_DROPOUT, "LoRA, dropout 0.3": x.CURVE}),
+    "full": Panel(LEARNED, {"full fine-tuning": x.FULL, "LoRA": x.CURVE}),
     "threshold": Panel(RATE, {"practice model": x.CURVE, "SmolLM2": x.SMOL_CURVE}, at=_rate, ticks=(1e-4, 5e-4, 1.5e-3, 5e-3, 1.3e-2)),
     "during": Panel("training step", {"reckless, 1.3e-2": (x.DENSE["reckless"],), "middle, 5e-3": (x.DENSE["middle"],)}, curves=True),
     "kl": Panel("KL to the base model on new-task text (nats per token)",

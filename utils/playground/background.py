@@ -6,12 +6,15 @@ started. That makes quick moves one run, and a picture that came too late no pic
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable
 
 Job = Callable[[], None]
+AT_THE_END = 10  # seconds for which a process that ends waits for a job
+ENDING = threading.Event()  # set when the process ends: a job that takes long looks at it
 
 
 class Background:
@@ -32,6 +35,7 @@ class Background:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._loop, name=self.name, daemon=True)
                 self._thread.start()
+                atexit.register(self._end)
             self._changed.notify_all()
 
     def drop(self, owner: Hashable) -> None:
@@ -58,6 +62,13 @@ class Background:
             error = self._errors.pop(owner, None)
         if error is not None:
             raise error
+
+    def _end(self) -> None:
+        """At the end of the process: a thread that is cut off within torch would bring the whole process down."""
+        ENDING.set()
+        with self._changed:
+            self._waiting.clear()
+            self._changed.wait_for(lambda: self._running is None, timeout=AT_THE_END)
 
     def _loop(self) -> None:
         while True:

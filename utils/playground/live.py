@@ -10,6 +10,7 @@ import torch
 
 from capability_guard.weights import Weights, put_back, trained_weights
 from utils.figures.words import first_line
+from utils.playground.background import ENDING
 from utils.playground.runs import Run
 from utils.playground.session import Session
 from utils.training.answers import answer
@@ -77,7 +78,7 @@ def train(
                 kl=False,  # the figure does not draw it
                 beside=beside,
                 on_checkpoint=lambda checkpoint, run=run: session.point(run, checkpoint),
-                cancelled=run.cancelled.is_set,
+                cancelled=lambda run=run: run.cancelled.is_set() or ENDING.is_set(),
                 keep_model=True,
             )
         except Cancelled:
@@ -126,7 +127,7 @@ def fade_run(session: Session, run: Run, path: bool) -> None:
     """
     turn, fader = session.fading, None
     todo, begun = list(dict.fromkeys(PATH)) if path else [], {}
-    while session.fading == turn:
+    while session.fading == turn and not ENDING.is_set():
         wanted = session.wanted()
         todo = [strength for strength in todo if not ((known := run.at(strength)) and known.whole)]
         if wanted is not None and wanted[0] is run:

@@ -25,7 +25,7 @@ PREDICT = {
     "full fine-tuning": "Every weight is trained, at the careful rate. Predict: will it lose more than LoRA did at this rate?",
 }
 # Real models are slower and stronger: fewer steps of fewer rows, and checkpoints further apart.
-_REAL = FineTuneConfig(lora_dropout=0.05, target_modules="q_proj,v_proj", steps=24, batch_size=4, evaluate_every=6)
+_REAL = FineTuneConfig(target_modules="q_proj,v_proj", steps=24, batch_size=4, evaluate_every=6)
 REAL = {
     "careful": _REAL.with_(learning_rate=5e-4),
     "reckless": _REAL.with_(learning_rate=5e-3),

@@ -46,8 +46,10 @@ from utils.course.maintain.classroom_load import one_run  # noqa: E402
 from utils.course.maintain.products import Products  # noqa: E402
 from utils.training.config import FineTuneConfig  # noqa: E402
 from utils.training.data import load_task  # noqa: E402
-from utils.training.finetuning import build_trainer, finetune, lora_config, training_rows  # noqa: E402
+from utils.training.finetuning import finetune  # noqa: E402
 from utils.training.models import load_model, working_copy  # noqa: E402
+from utils.training.rows import training_rows  # noqa: E402
+from utils.training.trainer import build_trainer, lora_config  # noqa: E402
 
 LOG = Path(__file__).with_name("bench-log.jsonl")
 console = Console(width=100)

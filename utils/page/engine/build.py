@@ -43,7 +43,7 @@ def compile_to(path: Path, source: Path = SOURCE) -> str:
         installed = version(name)
     except PackageNotFoundError:
         installed = "none"
-    if installed != wanted:
+    if installed.partition(".post")[0] != wanted:  # a post-release packs the same compiler
         raise CompilerMissing(
             f"The compiler is {name} {wanted}, and {installed} is installed; type: pip install {REQUIREMENT}"
         )
