@@ -57,7 +57,7 @@ def _rate(run: Point) -> float:
 
 PANELS = {
     "forgetting": Panel(LEARNED, {"practice model, eight rates": x.CURVE, "SmolLM2, four rates": x.SMOL_CURVE}),
-    "rate": Panel(LEARNED, {"40 steps, eight rates": x.CURVE, "3e-3 for 80 and 1.5e-3 for 160 steps": x.LONGER,
+    "rate": Panel(LEARNED, {"40 steps, eleven rates": x.CURVE, "3e-3 for 80 and 1.5e-3 for 160 steps": x.LONGER,
                             "SmolLM2, four rates": x.SMOL_CURVE}),
     "rank": Panel("rank (logarithmic)",
                   {"alpha fixed at 16: scale 16 / r": tuple(x.RANK["fixed"].values()),
