@@ -1,4 +1,4 @@
-"""Lesson 07: each error has its mend and its row in the table, and the helpers say clearly what they find."""
+"""Lesson 08: each error has its mend and its row in the table, and the helpers say clearly what they find."""
 
 import re
 import warnings
@@ -11,7 +11,7 @@ from accelerate.utils import find_executable_batch_size
 from utils.course import errors
 from utils.course.maintain import store_lessons
 
-NOTEBOOK = store_lessons.read(store_lessons.LESSONS / "07_error_recovery.ipynb")
+NOTEBOOK = store_lessons.read(store_lessons.LESSONS / "08_error_recovery.ipynb")
 CELLS = {cell.id: cell.source for cell in NOTEBOOK.cells}
 PARTS = re.findall(r"^## (\d+)\.", "\n".join(CELLS.values()), flags=re.MULTILINE)
 

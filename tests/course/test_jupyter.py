@@ -104,7 +104,7 @@ def test_playground_in_notebook_7(new_page, server, course, root):
 # --- The quiz ---------------------------------------------------------------------------------------------
 def write_quiz(path: Path, state: Path) -> None:
     """The set-up, one question of each kind, and the score; the answers are kept in a folder of their own."""
-    whole = nbformat.read(path.with_name("09_quiz.ipynb"), 4)
+    whole = nbformat.read(path.with_name("10_quiz.ipynb"), 4)
     setup = next(cell for cell in whole.cells if cell.id == "setup")
     setup.outputs, setup.execution_count = [], None
     asked = 'quiz("one-knob", "scale", "first-rate", "colleague")'

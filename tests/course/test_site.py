@@ -43,7 +43,7 @@ def test_all_that_a_lesson_holds_is_on_its_page(site):
         folds = texts.count("<details>") + sum(d.get("text/markdown", "").count("<details>") for d in data)
         assert len(soup.select("section.text details, .shown details")) == folds
     assert len(site["02_musician_analogy.html"].find_all("audio")) > 5
-    assert len(site["09_quiz.html"].select(".shown details")) > 20
+    assert len(site["10_quiz.html"].select(".shown details")) > 20
 
 
 def test_what_is_interactive_says_so_and_shows_no_stand_in(site):
@@ -58,7 +58,7 @@ def test_what_is_interactive_says_so_and_shows_no_stand_in(site):
 def test_no_page_needs_anything_from_elsewhere(site):
     for soup in site.values():
         assert not soup.find_all("script")
-        for frame in soup.find_all("iframe"):  # the gate's report in lesson 8: a page inside the page, which can't run
+        for frame in soup.find_all("iframe"):  # the gate's report in lesson 9: a page inside the page, which can't run
             assert frame.has_attr("sandbox") and not frame.has_attr("src")
             assert not BeautifulSoup(frame["srcdoc"], "html.parser").find_all(["script", "iframe", "link"])
         for element in soup.find_all(["img", "link", "source"]):

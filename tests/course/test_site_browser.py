@@ -88,7 +88,7 @@ def test_figures_stay_readable_on_a_phone(opened):
 
 
 def test_by_keyboard(opened):
-    page = opened("09_quiz.html")
+    page = opened("10_quiz.html")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the text"
     page.keyboard.press("Enter")

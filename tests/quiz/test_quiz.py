@@ -19,8 +19,8 @@ from utils.quiz.widgets import VIEW, quiz, rich, score
 
 QUESTIONS, OBJECTIVES = course_quiz()
 LESSONS = store_lessons.LESSONS
-PLANNED = ("01_explanation", "02_musician_analogy", "05_fixes", "06_gotchas", "07_error_recovery")
-LESSON = LESSONS / "09_quiz.ipynb"
+PLANNED = ("01_explanation", "02_musician_analogy", "05_fixes", "07_gotchas", "08_error_recovery")
+LESSON = LESSONS / "10_quiz.ipynb"
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,6 @@
-"""``claim_card("rank", runs=[...])``: what is said, what the literature says, what was measured here, and your own runs."""
+"""``claim_card("rank", runs=[...])``: what is said, what the literature says, what was measured here, and your own runs.
+
+``claim_brief`` says the same in one sentence and a small figure."""
 
 from __future__ import annotations
 
@@ -12,13 +14,14 @@ from matplotlib.figure import Figure
 
 from utils.claims import verdicts
 from utils.claims.experiments import CLAIMS, Claim
-from utils.claims.figures import plot_claim
+from utils.claims.figures import plot_claim, plot_claim_in_brief
 from utils.claims.literature import SOURCES
 from utils.claims.runs import plan
 from utils.claims.verdicts import Verdict, in_words
 from utils.training.results import RunResult
 from utils.training.sweeps import Point, load
 
+WHOLE = "11_what_holds.ipynb"  # the lesson in which every card stands
 STYLE = (
     "<style>.claim-card{border-left:4px solid #9999;padding:.2em 1em;max-width:62em}"
     ".claim-card p{margin:.5em 0 0}.claim-card ul{margin:0}</style>"
@@ -70,6 +73,40 @@ class Card:
             f"{name}: {'; '.join(lines)}" for name, lines in self._parts().items() if lines and name != "The literature"
         ]
         return f"Claim {self.claim.number}. {self.claim.title}: {self.verdict.word}.\n" + "\n".join(parts)
+
+
+@dataclass(frozen=True)
+class Brief:
+    """A claim in one sentence, with its runs in a small figure, and where the rest stands."""
+
+    claim: Claim
+    verdict: Verdict
+    figure: Figure
+
+    @property
+    def sentence(self) -> str:
+        """The verdict, and the finding that the claim begins with."""
+        return f"{self.claim.title}: {self.verdict.word}. {in_words(self.verdict.findings[0])}."
+
+    def _repr_html_(self) -> str:
+        title, _, rest = escape(self.sentence).partition(". ")
+        return f'<p><strong>{title}.</strong> {rest} <a href="{WHOLE}">All that was measured.</a></p>'
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import HTML, display
+
+        display(HTML(self._repr_html_()))
+        display(self.figure)
+
+    def __repr__(self) -> str:
+        return self.sentence
+
+
+def claim_brief(key: str, runs: Sequence[RunResult | Point] = ()) -> Brief:
+    """What ``claim_card`` says, in one sentence and a small figure. Takes and raises the same."""
+    card = claim_card(key, runs)
+    figure = plot_claim_in_brief(card.claim, card.verdict, stored_points(), card.yours)
+    return Brief(card.claim, card.verdict, figure)
 
 
 def claim_card(key: str, runs: Sequence[RunResult | Point] = ()) -> Card:

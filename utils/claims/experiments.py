@@ -83,7 +83,9 @@ class Claim:
 
 
 # --- Settings -------------------------------------------------------------------------------------------------------
-_BASE = FineTuneConfig(evaluate_every=40)  # measured at its end; LoRA on all linear layers, r=8, alpha 16, no dropout, 40 steps of 8 rows
+_BASE = FineTuneConfig(
+    evaluate_every=40
+)  # measured at its end; LoRA on all linear layers, r=8, alpha 16, no dropout, 40 steps of 8 rows
 
 
 def _rates(base: FineTuneConfig, *rates: float) -> tuple[FineTuneConfig, ...]:

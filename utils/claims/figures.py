@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -56,7 +56,7 @@ def _rate(run: Point) -> float:
 
 
 PANELS = {
-    "forgetting": Panel(LEARNED, {"practice model, eight rates": x.CURVE, "SmolLM2, four rates": x.SMOL_CURVE}),
+    "forgetting": Panel(LEARNED, {"practice model, eleven rates": x.CURVE, "SmolLM2, four rates": x.SMOL_CURVE}),
     "rate": Panel(LEARNED, {"40 steps, eleven rates": x.CURVE, "3e-3 for 80 and 1.5e-3 for 160 steps": x.LONGER,
                             "SmolLM2, four rates": x.SMOL_CURVE}),
     "rank": Panel("rank (logarithmic)",
@@ -64,7 +64,7 @@ PANELS = {
                    "alpha = 2r: scale 2": tuple(x.RANK["2r"].values()),
                    "rsLoRA: scale 16 / root of r": tuple(x.RANK["rslora"].values())},
                   at=lambda run: run.config.rank, ticks=x.RANKS),
-    "replay": Panel(LEARNED, {"no replay, eight rates": x.CURVE, "1.3e-2 with 1, 2 or 4 of 8 rows replayed": tuple(x.REPLAY.values()),
+    "replay": Panel(LEARNED, {"no replay, eleven rates": x.CURVE, "1.3e-2 with 1, 2 or 4 of 8 rows replayed": tuple(x.REPLAY.values()),
                               "1.3e-2, two rows fewer": (x.FEWER_ROWS,)}),
     "capacity": Panel("different new-task examples (logarithmic)",
                       {"2.1 M parameters, 40 steps": (*x.FEW.values(), x.MIDDLE),
@@ -85,8 +85,7 @@ PANELS = {
 
 def plot_claim(claim: Claim, found: Verdict, points: Sequence[Point], yours: Sequence[Point] = ()) -> Figure:
     """The figure of a card. points: all runs that were stored. yours: the learner's own, drawn as stars or dashed curves."""
-    panel, settings = PANELS[claim.key], by_setting(points)
-    units = sorted(dict.fromkeys(f.unit for f in found.findings), key=lambda unit: unit != "points")  # points first
+    units = list(dict.fromkeys(f.unit for f in found.findings))
     rows = [[(f, c) for f, c in zip(found.findings, claim.contrasts, strict=True) if f.unit == unit] for unit in units]
     heights = [3.6, *(0.46 * len(same) + 0.55 for same in rows)]
     figure, (above, *below) = plt.subplots(
@@ -95,26 +94,42 @@ def plot_claim(claim: Claim, found: Verdict, points: Sequence[Point], yours: Seq
     plt.close(figure)
     for axes in (above, *below):
         style_axes(axes)
-    above.axhspan(-MATTERS, MATTERS, color="#ececec", lw=0, zorder=0)
-    for i, (name, configs) in enumerate(panel.groups.items()):
-        runs = [settings[config.with_(seed=0)] for config in configs if config.with_(seed=0) in settings]
-        if runs:
-            (_curves if panel.curves else _dots)(above, panel, name, runs, i)
-    if yours:
-        _yours(above, panel, yours)
-    if panel.ticks:
-        above.set_xscale("log")
-        above.set_xticks(panel.ticks, [f"{tick:g}" for tick in panel.ticks])
-        above.minorticks_off()
-    above.set_xlabel(panel.label)
-    above.set_ylabel("change of retention\n(points)")
-    # Above the axes, where it covers no run.
-    above.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, ncols=2, fontsize=9.5)
+    _runs(above, claim, points, yours)
     for axes, unit, same in zip(below, units, rows, strict=True):
         _forest(axes, unit, same)
     figure.suptitle(f"{claim.title}: {found.word}", x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
     figure.alt = words(claim, found, yours)
     return figure
+
+
+def plot_claim_in_brief(claim: Claim, found: Verdict, points: Sequence[Point], yours: Sequence[Point] = ()) -> Figure:
+    """The upper half of ``plot_claim`` alone: the runs, the learner's own among them."""
+    figure, axes = plt.subplots(figsize=(7.4, 3.4), layout="constrained", facecolor="white")
+    plt.close(figure)
+    style_axes(axes)
+    _runs(axes, claim, points, yours)
+    figure.suptitle(f"{claim.title}: {found.word}", x=0.02, ha="left", fontsize=12, fontweight="bold", color=INK)
+    figure.alt = words(claim, replace(found, findings=found.findings[:1]), yours)
+    return figure
+
+
+def _runs(axes: Axes, claim: Claim, points: Sequence[Point], yours: Sequence[Point]) -> None:
+    panel, settings = PANELS[claim.key], by_setting(points)
+    axes.axhspan(-MATTERS, MATTERS, color="#ececec", lw=0, zorder=0)
+    for i, (name, configs) in enumerate(panel.groups.items()):
+        runs = [settings[config.with_(seed=0)] for config in configs if config.with_(seed=0) in settings]
+        if runs:
+            (_curves if panel.curves else _dots)(axes, panel, name, runs, i)
+    if yours:
+        _yours(axes, panel, yours)
+    if panel.ticks:
+        axes.set_xscale("log")
+        axes.set_xticks(panel.ticks, [f"{tick:g}" for tick in panel.ticks])
+        axes.minorticks_off()
+    axes.set_xlabel(panel.label)
+    axes.set_ylabel("change of retention\n(points)")
+    # Above the axes, where it covers no run.
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, ncols=2, fontsize=9.5)
 
 
 def _dots(axes: Axes, panel: Panel, name: str, runs: list[list[Point]], i: int) -> None:

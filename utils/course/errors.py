@@ -1,4 +1,4 @@
-"""What lesson 07 needs to show errors that are not raised everywhere: warnings, a full GPU, and a script to mend."""
+"""What lesson 08 needs to show errors that are not raised everywhere: warnings, a full GPU, and a script to mend."""
 
 from __future__ import annotations
 

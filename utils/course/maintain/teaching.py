@@ -40,7 +40,7 @@ def write(name: str, content: str, path: Path = TEACHING) -> None:
 
 
 def quiz_key() -> str:
-    """Each question of lesson 9 with its answer in one line, folded, from the questions themselves."""
+    """Each question of lesson 10 with its answer in one line, folded, from the questions themselves."""
     from utils.quiz.objectives import course_quiz
 
     questions, objectives = course_quiz()

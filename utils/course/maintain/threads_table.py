@@ -24,7 +24,7 @@ import time, torch
 from utils.course.maintain.bench import bare_loop
 from utils.training.config import FineTuneConfig
 from utils.training.data import load_task
-from utils.training.finetuning import training_rows
+from utils.training.rows import training_rows
 from utils.training.models import load_model
 import utils.course.maintain.bench as bench
 bench.CONFIG = FineTuneConfig(learning_rate=5e-3, steps={STEPS})
