@@ -103,7 +103,8 @@ def circumstances(
 ) -> dict[str, str]:
     """How the questions were put and on what: all that decides the figures besides the weights, as short texts.
 
-    prompts, template, tokenizer: fingerprints. system, variables, date: as given. decoding, precision, device, batch: in words.
+    prompts, template, tokenizer: fingerprints. system, variables, date: as given. decoding, precision, quantization, device, batch:
+    in words. revision: of a model from the hub, its commit.
     marking: which version of the rules says what is right.
     Nothing is drawn at random, so there is no seed.
 
@@ -113,23 +114,30 @@ def circumstances(
     """
     from capability_guard.encoding import TOKENS_A_BATCH
     from capability_guard.forward import input_device
+    from capability_guard.quantized import quantization_of
 
     chat = Chat.of(chat)
     prompts = [
         chat.render(tokenizer, p.prompt) if chat is not None and p.prompt else p.prompt or p.answer for p in probes
     ]
-    precisions = Counter({str(p.dtype).removeprefix("torch."): 0 for p in model.parameters()})
+    precisions: Counter = Counter()
     for parameter in model.parameters():
-        precisions[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
+        if (
+            parameter.is_floating_point()
+        ):  # quantized weights are whole numbers, and are computed with in the others' precision
+            precisions[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
     asked = {
         "prompts": _fingerprint(sorted(prompts)),
         "tokenizer": vocabulary_of(tokenizer),
         "marking": MARKING,
         "decoding": f"greedy, up to {max_new_tokens} tokens",
         "precision": precisions.most_common(1)[0][0] if precisions else "none",
+        "quantization": quantization_of(model),
         "device": input_device(model).type,
         "batch": f"up to {TOKENS_A_BATCH} tokens",
     }
+    if commit := getattr(getattr(model, "config", None), "_commit_hash", None):
+        asked["revision"] = commit
     if chat is not None:
         asked["template"] = _fingerprint(tokenizer.get_chat_template())
         asked |= {"system": chat.system} if chat.system is not None else {}

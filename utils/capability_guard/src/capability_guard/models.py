@@ -1,35 +1,18 @@
-"""Load a model from a folder or from the hub: whole, in float32, or with one sentence that says why not."""
+"""Load a model from a folder, a GGUF file or the hub: whole, or with one sentence that says why not."""
 
 from __future__ import annotations
 
-import json
+import logging
 from pathlib import Path
+from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GenerationConfig,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils import cached_file
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from capability_guard.adapters import holds_weights, own_tokenizer, with_adapter
-from capability_guard.files import read_text
-
-DTYPE = "dtype" if hasattr(PretrainedConfig(), "dtype") else "torch_dtype"  # its name before transformers 4.56
-
-
-class ModelUnavailable(RuntimeError):
-    """The model cannot be loaded here; the message says what to do.
-
-    >>> load_model(FOLDER)
-    Traceback (most recent call last):
-    capability_guard.models.ModelUnavailable: '...' at ... is not a whole model (...); it needs config.json, ...
-    """
+from capability_guard.loading import Loading, is_gguf
+from capability_guard.quantized import GGUF, kind_of_gguf
+from capability_guard.reading import ModelUnavailable, check_device, first_line, on_best_device, refused, weights_of
 
 
 def load_model(
@@ -38,26 +21,37 @@ def load_model(
     *,
     same_base: bool = False,
     trust_remote_code: bool = False,
+    **options: Any,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """(model, tokenizer), in float32 and evaluation mode, on the GPU where there is one.
+    """(model, tokenizer), in evaluation mode: in float32 and on the GPU where there is one, unless options say otherwise.
 
-    name: a folder that ``save_pretrained`` wrote, or an id on the Hugging Face hub. adapter: a folder with a peft adapter.
-    same_base: the adapter's base model has another name here. trust_remote_code: run Python that comes with the model;
-    otherwise none runs. Weights are read from safetensors only, never from pickle.
-    Raises ModelUnavailable or, for an adapter that does not fit, MeasurementError: one sentence each.
+    name: a folder that ``save_pretrained`` wrote, a GGUF file, or an id on the Hugging Face hub. adapter: a folder with a peft
+    adapter. same_base: the adapter's base model has another name here. trust_remote_code: run Python that comes with the model;
+    otherwise none runs. options: dtype, quantization, device, device_map, revision and tokenizer, as in ``Loading``.
+    Weights are read from safetensors or GGUF only, never from pickle.
+    Raises ModelUnavailable, DataError or, for an adapter that does not fit, MeasurementError: one sentence each.
 
     >>> model, tokenizer = load_model(MODEL)
     >>> model.training
     False
+    >>> load_model(MODEL, dtype="bfloat16")[0].dtype
+    torch.bfloat16
     """
+    how = Loading(trust_remote_code=trust_remote_code, **options)
     chosen = str(name).strip()
-    folder = Path(chosen).expanduser()  # a folder goes before a hub id of the same name: no surprise from the network
-    read, source = (from_folder, folder) if folder.is_dir() else (from_hub, chosen)
-    model, tokenizer = read(source, chosen, trust_remote_code)
+    how.check(chosen)
+    check_device(how)
+    path = Path(chosen).expanduser()  # what is here goes before a hub id of the same name: no surprise from the network
+    if is_gguf(chosen):
+        model, tokenizer = from_gguf(path, chosen, how)
+    elif path.is_dir():
+        model, tokenizer = from_folder(path, chosen, trust_remote_code, how)
+    else:
+        model, tokenizer = from_hub(chosen, chosen, trust_remote_code, how)
     if adapter is not None:
         model = with_adapter(model, str(adapter), chosen, same_base, trust_remote_code)
-        tokenizer = tokenizer_of(adapter, trust_remote_code) or tokenizer
-    return on_best_device(model, chosen).eval(), tokenizer
+        tokenizer = tokenizer if how.tokenizer else tokenizer_of(adapter, trust_remote_code) or tokenizer
+    return on_best_device(model, chosen, how.device).eval(), tokenizer
 
 
 def tokenizer_of(adapter: str | Path, trust: bool = False) -> PreTrainedTokenizerBase | None:
@@ -73,29 +67,14 @@ def tokenizer_of(adapter: str | Path, trust: bool = False) -> PreTrainedTokenize
     try:
         return AutoTokenizer.from_pretrained(adapter, local_files_only=True, trust_remote_code=trust)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
-        raise _refused(str(adapter), error) or ModelUnavailable(
-            f"The tokenizer that was saved with the adapter {adapter} cannot be read ({_first_line(error)}); save it again."
+        raise refused(str(adapter), error) or ModelUnavailable(
+            f"The tokenizer that was saved with the adapter {adapter} cannot be read ({first_line(error)}); save it again."
         ) from error
 
 
-def on_best_device(model: PreTrainedModel, name: str) -> PreTrainedModel:
-    """The model on the GPU, where there is one. Raises ModelUnavailable when it does not fit.
-
-    name: what the error calls it.
-
-    >>> on_best_device(model, "practice").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
-    True
-    """
-    try:
-        return model.to("cuda" if torch.cuda.is_available() else "cpu")
-    except torch.cuda.OutOfMemoryError as error:
-        raise ModelUnavailable(
-            f"{name!r} takes {model.get_memory_footprint() / 1e9:.1f} GB as float32, more than the GPU has free; hide the GPU "
-            "(CUDA_VISIBLE_DEVICES=-1), or take a larger one."
-        ) from error
-
-
-def from_folder(folder: Path, name: str, trust: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def from_folder(
+    folder: Path, name: str, trust: bool = False, how: Loading | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """What ``save_pretrained`` wrote, asking no network. ``name`` is what an error calls it. Raises ModelUnavailable.
 
     >>> model, tokenizer = from_folder(MODEL, "my model")
@@ -111,84 +90,83 @@ def from_folder(folder: Path, name: str, trust: bool = False) -> tuple[PreTraine
         )
     options = {"local_files_only": True, "trust_remote_code": trust}
     try:
-        return _weights(folder, name, **options), AutoTokenizer.from_pretrained(folder, **options)
+        model = weights_of(folder, name, how, **options)
+        return model, _other_tokenizer(how) or AutoTokenizer.from_pretrained(folder, **options)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise _refused(name, error) or ModelUnavailable(
-            f"{name!r} at {folder} is not a whole model ({_first_line(error)}); "
+        raise refused(name, error) or ModelUnavailable(
+            f"{name!r} at {folder} is not a whole model ({first_line(error)}); "
             "it needs config.json, weights as safetensors, and a tokenizer."
         ) from error
 
 
-def from_hub(source: str, name: str, trust: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def from_hub(
+    source: str, name: str, trust: bool = False, how: Loading | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """From the Hugging Face hub or its local cache. source: its id. ``name`` is what an error calls it.
 
     Raises ModelUnavailable.
 
     >>> from_hub("no/such/model", "no/such/model")
     Traceback (most recent call last):
-    capability_guard.models.ModelUnavailable: 'no/such/model' is neither a folder nor ...
+    capability_guard.reading.ModelUnavailable: 'no/such/model' is neither a folder nor ...
     """
+    options = {"trust_remote_code": trust}
+    if how is not None and how.revision is not None:
+        options["revision"] = how.revision
     try:
-        model = _weights(source, name, trust_remote_code=trust)
-        return model, AutoTokenizer.from_pretrained(source, trust_remote_code=trust)
+        model = weights_of(source, name, how, **options)
+        return model, _other_tokenizer(how) or AutoTokenizer.from_pretrained(source, **options)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
-        raise _refused(name, error) or ModelUnavailable(
-            f"{name!r} is neither a folder nor to be had from the Hugging Face hub or its cache ({_first_line(error)}); "
+        raise refused(name, error) or ModelUnavailable(
+            f"{name!r} is neither a folder nor to be had from the Hugging Face hub or its cache ({first_line(error)}); "
             "check the spelling, the connection and, for a private model, HF_TOKEN; or give the path of a local copy."
         ) from error
 
 
-def _weights(source: str | Path, name: str, **options) -> PreTrainedModel:
-    """The model, every weight of it from the file: transformers would fill those that are absent with random numbers."""
-    # float32, because with half precision rounding decides between two answers that are nearly as likely, and does so
-    # differently on another machine. Safetensors, because to read a pickle is to run whatever code is in it.
-    options |= {DTYPE: torch.float32, "use_safetensors": True, "output_loading_info": True}
+def from_gguf(file: Path, name: str, how: Loading) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """What llama.cpp reads, through transformers' own reader: its weights are unpacked into ``how.precision``.
+
+    So it is the rounding of the file that is measured, and not the arithmetic of llama.cpp; for that, ask its server.
+    Raises ModelUnavailable.
+
+    >>> _ = (FOLDER / "half.gguf").write_bytes(b"GGUF")
+    >>> from_gguf(FOLDER / "half.gguf", "half.gguf", Loading())
+    Traceback (most recent call last):
+    capability_guard.reading.ModelUnavailable: 'half.gguf' is no whole GGUF file that transformers reads (...); ...
+    """
+    reader = logging.getLogger("transformers.modeling_gguf_pytorch_utils")  # it reports every tensor
+    level = reader.level
+    reader.setLevel(logging.ERROR)
+    options = {"gguf_file": file.name, "local_files_only": True}
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(source, **options)
-    except (TypeError, ValueError, AttributeError) as error:
-        # How text was to be drawn from the model is of no account here, so settings for it that transformers refuses are none
-        # either. Only the tokens that end a text are taken from them.
-        try:
-            model, found = AutoModelForCausalLM.from_pretrained(source, generation_config=GenerationConfig(), **options)
-        except Exception:
-            raise error from None
-        model.generation_config.eos_token_id = _ends_in(source, options.get("local_files_only", False))
-    if absent := sorted(found["missing_keys"]):
-        raise ModelUnavailable(
-            f"{name!r} lacks {len(absent)} of its weights, {absent[0]!r} for one; save it again with save_pretrained."
-        )
-    if extra := sorted(key for key in found["unexpected_keys"] if "lora_" in key or "adapter" in key):
-        raise ModelUnavailable(
-            f"{name!r} holds weights that the model does not read, {extra[0]!r} for one: an adapter that was not merged. Merge it, or "
-            "save it as an adapter and give it as one."
-        )
-    return model
+        kind = kind_of_gguf(file)
+        model = weights_of(file.parent, name, how, **options)
+        tokenizer = _other_tokenizer(how) or AutoTokenizer.from_pretrained(file.parent, **options)
+    except Exception as error:  # a reader of foreign files may fail in any way
+        raise refused(name, error) or ModelUnavailable(
+            f"{name!r} is no whole GGUF file that transformers reads ({first_line(error)}); convert it again, or ask it through "
+            "llama.cpp's server (--endpoint)."
+        ) from error
+    finally:
+        reader.setLevel(level)
+    if hasattr(model.config, "quantization_config"):  # it is unpacked, so an adapter goes on it as on any other
+        del model.config.quantization_config
+    setattr(model.config, GGUF, kind)
+    return model, tokenizer
 
 
-def _ends_in(source: str | Path, local: bool) -> list[int] | None:
-    """The tokens that end a text, from a ``generation_config.json`` that is not read as a whole."""
-    try:
-        settings = json.loads(read_text(cached_file(str(source), "generation_config.json", local_files_only=local)))
-        named = settings["eos_token_id"]
-    except (OSError, ValueError, TypeError, KeyError):
+def _other_tokenizer(how: Loading | None) -> PreTrainedTokenizerBase | None:
+    """The tokenizer that was asked for besides the model's own; None where none was. Raises ModelUnavailable."""
+    if how is None or how.tokenizer is None:
         return None
-    ends = [end for end in (named if isinstance(named, list) else [named]) if type(end) is int]
-    return ends or None
+    local = Path(how.tokenizer).expanduser()
+    source = local if local.is_dir() else str(how.tokenizer)
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=how.trust_remote_code)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
+        raise refused(str(how.tokenizer), error) or ModelUnavailable(
+            f"The tokenizer {str(how.tokenizer)!r} cannot be read ({first_line(error)}); give a folder that has one, or a hub id."
+        ) from error
 
 
-def _refused(name: str, error: Exception) -> ModelUnavailable | None:
-    """What is said of a model that is there and is not taken; None for any other error."""
-    if isinstance(error, ModelUnavailable):
-        return error
-    if "trust_remote_code" in str(error):  # transformers raises a plain ValueError, told by its words alone
-        return ModelUnavailable(
-            f"{name!r} comes with Python of its own, which is not run; use trust_remote_code (--trust-remote-code) if you "
-            "have read it and trust it."
-        )
-    if isinstance(error, ImportError):
-        return ModelUnavailable(f"{name!r} needs a package that is not here ({_first_line(error)}); install it.")
-    return None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:160]
+__all__ = ["ModelUnavailable", "from_folder", "from_gguf", "from_hub", "load_model", "on_best_device", "tokenizer_of"]

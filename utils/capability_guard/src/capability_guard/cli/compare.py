@@ -11,6 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capability_guard.cli.how_to_load import NAMES, add_loading_options, check_loading, loading_of
 from capability_guard.cli.options import (
     add_model_options,
     add_report_options,
@@ -48,15 +49,16 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     parser.add_argument("--model", required=True, help="the base: a folder, or an id on the Hugging Face hub")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--adapter", nargs="+", metavar="FOLDER",
+    what.add_argument("--adapter", nargs="+", action="extend", metavar="FOLDER",
                       help="the candidate, as a folder with a peft adapter for that base; several: the best is named")  # fmt: skip
-    what.add_argument("--candidate", nargs="+", metavar="MODEL",
+    what.add_argument("--candidate", nargs="+", action="extend", metavar="MODEL",
                       help="the candidate, as a model of its own: a folder or a hub id; several: the best is named")  # fmt: skip
     parser.add_argument("--probes", required=True, help="a JSONL file of probes, or a folder with several")
     parser.add_argument("--keep", default=".capability-guard", metavar="FOLDER",
                         help="where the measurements are kept (default: %(default)s)")  # fmt: skip
     add_model_options(parser)
     add_rule_options(parser)
+    add_loading_options(parser)
     add_report_options(parser)
     parser.set_defaults(run=run)
 
@@ -68,7 +70,7 @@ def run(asked: argparse.Namespace) -> int:
     from capability_guard.measurement import MeasurementError
     from capability_guard.probes import load_probes
 
-    if why := blank(asked, ("model", "probes", "adapter", "candidate", "keep")):
+    if why := blank(asked, ("model", "probes", "adapter", "candidate", "keep", *NAMES)):
         return refuse(why)
     keep = Path(asked.keep)
     if keep.exists() and not keep.is_dir():
@@ -122,8 +124,9 @@ def measure_all(
 
     how = how_to_ask(asked) | {"notes": left_out(asked.probes)}
     quiet_libraries()
+    check_loading(asked, asked.model, *(asked.candidate or []))
     try:
-        base = Base(asked, *load_model(asked.model, trust_remote_code=asked.trust_remote_code))
+        base = Base(asked, *load_model(asked.model, **loading_of(asked)))
         known = keep / f"baseline-{_key(base.model, base.tokenizer, probes, how)}.json"
         baseline = _kept(known)
         if baseline is None:

@@ -58,6 +58,7 @@ class Base:
     def with_adapter(self, folder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, str]]:
         """(the base with this adapter alone, the tokenizer for it, how ``measure`` is to call it)."""
         from capability_guard.adapters import with_adapter
+        from capability_guard.cli.how_to_load import loading_of
         from capability_guard.models import load_model, tokenizer_of
 
         # A kind of adapter that leaves the base alone has nothing to unload, nor has one that was not put on to the end.
@@ -66,20 +67,22 @@ class Base:
         self.model.eval()
         if _state(self.model) != self.untouched:
             self.model = self.adapted = self.untouched = None
-            self.model, _ = load_model(self.asked.model, trust_remote_code=self.asked.trust_remote_code)
+            self.model, _ = load_model(self.asked.model, **loading_of(self.asked))
             self.untouched = _state(self.model)
         self.adapted = None
         trust = self.asked.trust_remote_code
         self.adapted = with_adapter(self.model, folder, self.asked.model, self.asked.same_base, trust)
         about = {"name": self.asked.model, "adapter": folder}
-        return self.adapted, tokenizer_of(folder, trust) or self.tokenizer, about
+        own = None if self.asked.tokenizer else tokenizer_of(folder, trust)
+        return self.adapted, own or self.tokenizer, about
 
     def gone_for(self, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, str]]:
         """The same of a model of its own. Two whole models need not be in memory at once."""
+        from capability_guard.cli.how_to_load import loading_of
         from capability_guard.models import load_model
 
         self.model = self.untouched = None
-        return *load_model(name, trust_remote_code=self.asked.trust_remote_code), {"name": name}
+        return *load_model(name, **loading_of(self.asked)), {"name": name}
 
 
 def _state(model: PreTrainedModel) -> list[tuple]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capability_guard.cli.how_to_load import NAMES, add_loading_options, check_loading, loading_of
 from capability_guard.cli.options import add_model_options, blank, check_writable, how_to_ask, quiet_libraries, refuse
 
 if TYPE_CHECKING:
-    from capability_guard.measurement import Measurement
+    from capability_guard.measurement import Measurement, MeasurementError
 
 EPILOG = """\
 Exit code 0: measured and written. 2: it could not be, one sentence says why, and nothing was written. Weights are read from
-safetensors only, never from pickle, and no Python that comes with a model runs unless --trust-remote-code says so.
+safetensors or GGUF only, never from pickle, and no Python that comes with a model runs unless --trust-remote-code says so.
 
   capability-guard measure --model my_model --probes my_probes.jsonl --out baseline.json
   capability-guard measure --model my_model --adapter my_adapter --probes my_probes.jsonl --out candidate.json
+  capability-guard measure --model my_model --adapter one --adapter other --probes my_probes.jsonl --out results/
+  capability-guard measure --model my_model.gguf --dtype bfloat16 --probes my_probes.jsonl --out shipped.json
 """
 
 
@@ -25,10 +29,14 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "measure", help="measure one model, for the gate to compare", description=__doc__, epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("--model", required=True, help="a folder, or an id on the Hugging Face hub")
-    parser.add_argument("--adapter", help="a folder with a peft adapter for this model")
+    parser.add_argument("--model", required=True, help="a folder, a GGUF file, or an id on the Hugging Face hub")
+    parser.add_argument("--adapter", nargs="+", action="extend", metavar="FOLDER",
+                        help="a folder with a peft adapter for this model; several are measured in turn on one base")  # fmt: skip
     parser.add_argument("--probes", required=True, help="a JSONL file of probes, or a folder with several")
-    parser.add_argument("--out", required=True, help="the JSON file to write")
+    parser.add_argument(
+        "--out", required=True, help="the JSON file to write; of several adapters, a folder for one file each"
+    )
+    add_loading_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -40,49 +48,70 @@ def run(asked: argparse.Namespace) -> int:
     from capability_guard.measurement import MeasurementError
     from capability_guard.probes import load_probes
 
-    if why := blank(asked, ("model", "probes", "out", "adapter")):
+    if why := blank(asked, ("model", "probes", "out", "adapter", *NAMES)):
         return refuse(why)
     try:
-        check_writable(asked.out, asked.probes)
+        files = _files(asked)
+        check_loading(asked, asked.model)
+        for file in files:
+            check_writable(str(file), asked.probes)
         probes = load_probes(asked.probes)
         how = how_to_ask(asked) | {"notes": left_out(asked.probes)}
-        measurement = check(asked.model, probes, asked.adapter, asked.trust_remote_code, asked.same_base, **how)
-        measurement.save(asked.out)
+        quiet_libraries()
+        found = _measured(asked, probes, how, files)
     except (DataError, MeasurementError) as error:
         return refuse(error)
     except OSError as error:
         return refuse(
             f"{asked.out} cannot be written ({error.strerror or error}); nothing was left there. Free some space."
         )
-    show(measurement, asked.out)
-    return 0
+    failed = 0
+    for one, file in zip(found, files, strict=True):
+        if isinstance(one, MeasurementError):
+            failed = refuse(one)
+        else:
+            show(one, str(file))
+    return failed
 
 
-def check(
-    model: str,
-    probes: list,
-    adapter: str | None = None,
-    trust_remote_code: bool = False,
-    same_base: bool = False,
-    **how: Any,
-) -> Measurement:
-    """Load a model, with its adapter if there is one, and measure it.
+def _files(asked: argparse.Namespace) -> list[Path]:
+    """Where each result is written. Raises MeasurementError where several have no folder."""
+    from capability_guard.gate.names import short_names
+    from capability_guard.measurement import MeasurementError
 
-    same_base: the adapter's base model has another name here. how: what ``measure`` takes, as chat and max_new_tokens.
-    Raises MeasurementError or DataError with one sentence.
-    """
+    adapters = asked.adapter or []
+    if len(adapters) < 2:
+        return [Path(asked.out)]
+    folder = Path(asked.out)
+    if folder.is_file() or folder.suffix == ".json":
+        raise MeasurementError(
+            f"{asked.out} is one file, and there are {len(adapters)} adapters; name a folder to write to."
+        )
+    return [folder / f"{name.replace('/', '-')}.json" for name in short_names(adapters)]
+
+
+def _measured(
+    asked: argparse.Namespace, probes: list, how: dict[str, Any], files: list[Path]
+) -> list[Measurement | MeasurementError]:
+    """What the model knows, or each of several adapters on it; each is written. Raises MeasurementError, DataError or OSError."""
     from capability_guard.adapters import check_weights
+    from capability_guard.cli.in_turn import Base, measure_in_turn
     from capability_guard.measurement import MeasurementError
     from capability_guard.measuring import measure
     from capability_guard.models import ModelUnavailable, load_model
 
-    quiet_libraries()
+    adapters = asked.adapter or []
     try:
-        loaded, tokenizer = load_model(model, adapter, same_base=same_base, trust_remote_code=trust_remote_code)
+        if len(adapters) > 1:
+            return measure_in_turn(Base(asked, *load_model(asked.model, **loading_of(asked))), probes, how, files)
+        adapter = adapters[0] if adapters else None
+        model, tokenizer = load_model(asked.model, adapter, same_base=asked.same_base, **loading_of(asked))
     except ModelUnavailable as error:
         raise MeasurementError(str(error)) from error
-    check_weights(loaded)
-    return measure(loaded, tokenizer, probes, name=model, adapter=adapter, **how)
+    check_weights(model)
+    measurement = measure(model, tokenizer, probes, name=asked.model, adapter=adapter, **how)
+    measurement.save(files[0])
+    return [measurement]
 
 
 def show(measurement: Measurement, out: str) -> None:

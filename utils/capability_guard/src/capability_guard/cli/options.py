@@ -30,7 +30,7 @@ def blank(asked: argparse.Namespace, names: Sequence[str]) -> str:
         given = getattr(asked, name)
         values = given if isinstance(given, list) else [given]
         if any(value is not None and not str(value).strip() for value in values):
-            return f"--{name} is empty; give a name, or leave out what is not needed."
+            return f"--{name.replace('_', '-')} is empty; give a name, or leave out what is not needed."
     return ""
 
 

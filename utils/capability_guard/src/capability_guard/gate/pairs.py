@@ -18,6 +18,8 @@ MAY_MOVE = {
     "template": "through different chat templates, each through its own",
     "tokenizer": "with different tokenizers, each with its own",
     "precision": "in different precision",
+    "quantization": "in different quantization",
+    "revision": "from different revisions on the hub",
     "device": "on different devices",
     "batch": "in batches of different size",
     "context": "with room for texts of different length",
