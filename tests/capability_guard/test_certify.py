@@ -5,7 +5,7 @@ import pytest
 
 from capability_guard.cli import main
 from capability_guard.gate import judge, lines
-from capability_guard.gate.lines import ALL_MEANS, ALL_TEXTS
+from capability_guard.gate.allowed import ALL_MEANS, ALL_TEXTS
 from capability_guard.gate.rule import PASSED, REGRESSED, TOGETHER, UNSURE, unseen_loss
 from capability_guard.measurement import Mean, Measurement, MeasurementError, Row
 

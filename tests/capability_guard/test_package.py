@@ -65,6 +65,8 @@ def desk(tmp_path_factory) -> Path:
     shutil.copy(DATA / "customer_service" / "train.jsonl", folder / "my_task.jsonl")
     known = [probe for probe in load_probes(REPERTOIRE) if probe.capability in ("arithmetic", "capitals")]
     save_probes(known, folder / "my_probes.jsonl")
+    (policy,) = (text for kind, text in BLOCKS if kind == "toml")
+    (folder / "guard.toml").write_text(policy)
     return folder
 
 
@@ -93,7 +95,9 @@ def test_the_wheel_holds_the_package_its_page_its_licence_and_nothing_else(wheel
     about = f"capability_guard-{capability_guard.__version__}.dist-info"
     metadata = {f"{about}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")}
     with zipfile.ZipFile(wheel) as packed:
-        pages = {path.relative_to(source).as_posix() for path in source.rglob("*.html")}
+        pages = {
+            path.relative_to(source).as_posix() for path in source.rglob("*.*") if path.suffix in (".html", ".json")
+        }
         assert set(packed.namelist()) == modules | pages | metadata and "capability_guard/gate/report.html" in pages
         assert all(name.startswith("capability_guard") for name in packed.namelist())
         said = packed.read(f"{about}/METADATA").decode()
@@ -110,6 +114,7 @@ def test_nothing_in_the_package_imports_what_it_does_not_require():
     """Not the course, and not what only the course requires, at the top of a module or inside a function."""
     allowed = {"capability_guard", "torch", "transformers", "peft", "numpy", "scipy", "safetensors", "rich", "jinja2"}
     optional = {"datasets", "IPython", "zstandard", "pyarrow"}  # named in hints, and for notebooks
+    optional |= {"tomli"}  # on Python 3.10 alone
     for path in (GUARD / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [node.module] if isinstance(node, ast.ImportFrom) else []
@@ -157,9 +162,11 @@ def test_a_gate_of_two_files_does_not_wait_for_torch(empty, tmp_path):
     rows = [Row(f"{i}?", "yes", "x", right=True, loss=0.1, said="yes") for i in range(60)]
     for name in ("a", "b"):
         Measurement(name, rows).save(tmp_path / f"{name}.json")
+    (tmp_path / "guard.toml").write_text("version = 1")
     code = f"""
 from capability_guard.cli import main
-assert main(["gate", "a.json", "b.json", "--html", "r.html", "--markdown", "r.md", "--json", "r.json"]) == 0
+reports = ["--html", "r.html", "--markdown", "r.md", "--json", "r.json", "--policy", "guard.toml"]
+assert main(["gate", "a.json", "b.json", *reports]) == 0
 {HEAVY}"""
     imported = output(empty, code, tmp_path).splitlines()[-1]
     assert "rich" in imported and "torch" not in imported and "transformers" not in imported
@@ -186,7 +193,8 @@ def test_the_training_script_and_the_commands_run_as_they_stand(empty, desk):
     tool = empty.with_name("capability-guard" + empty.suffix)
     ours = [line for line in COMMANDS if not line.startswith("pip ")]
     assert [line.split()[:2] for line in ours] == [
-        ["capability-guard", name] for name in ("probes", "compare", "measure", "measure", "gate", "gate", "fade")
+        ["capability-guard", name]
+        for name in ("probes", "compare", "measure", "measure", "gate", "gate", "gate", "fade")
     ]
     for line in ours:
         if "another.json" in line:  # another adapter's, which README leaves to the reader
@@ -236,7 +244,7 @@ def test_the_numbers_of_probes_are_those_of_the_gate():
 
 
 def test_what_readme_names_is_there():
-    assert len(README.splitlines()) <= 200
+    assert len(README.splitlines()) <= 280
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert (GUARD / target).exists(), target
     codes = dict(re.findall(r"^\| (\d) \| ([\w ]+) \|", README, re.MULTILINE))

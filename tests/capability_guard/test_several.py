@@ -314,7 +314,7 @@ def test_one_candidate_is_reported_as_before(files, capsys):
     report = json.loads((files / "r.json").read_text())
     assert set(report) == {"schema", "verdict", "exit_code", "why", "learned", "rules", "comparisons", "lost", "notes", "baseline",
                            "candidate"}  # fmt: skip
-    assert set(report["rules"]) == {"max_drop", "max_loss_rise", "critical", "informational", "alpha", "certify"}
+    assert {"max_drop", "max_loss_rise", "critical", "informational", "alpha", "certify"} <= set(report["rules"])
     assert "base  ->  careful" in capsys.readouterr().out
 
 

@@ -95,6 +95,17 @@ def least_lost(probes: int, lost: float, gained: float, level: float) -> float:
     return -most_lost(probes, gained, lost, level)
 
 
+def least_share(right: int, probes: int, level: float) -> float:
+    """Lower bound of a share, 0 to 1, of which ``right`` of so many were seen: it is lower with a chance of at most ``level``.
+
+    Exact. Source: Clopper and Pearson 1934, doi 10.1093/biomet/26.4.404.
+
+    >>> round(least_share(90, 100, level=0.05), 3), least_share(0, 100, level=0.05)
+    (0.836, 0.0)
+    """
+    return float(beta.ppf(level, right, probes - right + 1)) if right else 0.0
+
+
 def probes_to_pass(probes: int, lost: int, gained: int, budget: float, level: float) -> int | None:
     """About how many probes would show that the drop is within ``budget`` (a share), if they behaved like these.
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from capability_guard.cli.how_to_load import NAMES, add_loading_options, check_loading, loading_of
 from capability_guard.cli.options import (
     add_model_options,
+    add_policy_option,
     add_report_options,
     add_rule_options,
     blank,
+    follow_policy,
     how_to_ask,
     quiet_libraries,
     refuse,
@@ -53,11 +55,12 @@ def add_to(commands: argparse._SubParsersAction) -> None:
                       help="the candidate, as a folder with a peft adapter for that base; several: the best is named")  # fmt: skip
     what.add_argument("--candidate", nargs="+", action="extend", metavar="MODEL",
                       help="the candidate, as a model of its own: a folder or a hub id; several: the best is named")  # fmt: skip
-    parser.add_argument("--probes", required=True, help="a JSONL file of probes, or a folder with several")
+    parser.add_argument("--probes", help="a JSONL file of probes, or a folder with several; else those of the policy")
     parser.add_argument("--keep", default=".capability-guard", metavar="FOLDER",
                         help="where the measurements are kept (default: %(default)s)")  # fmt: skip
     add_model_options(parser)
     add_rule_options(parser)
+    add_policy_option(parser)
     add_loading_options(parser)
     add_report_options(parser)
     parser.set_defaults(run=run)
@@ -76,10 +79,9 @@ def run(asked: argparse.Namespace) -> int:
     if keep.exists() and not keep.is_dir():
         return refuse(f"{keep} is a file; name a folder to keep the measurements in.")
     try:
+        follow_policy(asked)
         probes = load_probes(asked.probes)
-        rules = Rules(
-            **{**rules_of(asked), "critical": tuple(asked.critical), "informational": tuple(asked.informational)}
-        )
+        rules = Rules(**rules_of(asked))
         rules.check_names({probe.capability for probe in probes})  # now, and not after minutes of measuring
         baseline, found = measure_all(asked, probes, keep)
         decision = _judged(asked, baseline, found)

@@ -101,7 +101,7 @@ def _check(asked: argparse.Namespace) -> tuple[dict[str, Any], list[Probe], dict
     settings = settings_of(asked.adapter) if asked.adapter is not None else {}
     if asked.tuned is not None and not Path(asked.tuned).is_dir():
         raise FadingError(f"{asked.tuned} is no folder; give one with a whole model, as save_pretrained wrote it.")
-    rules = Rules(**{name: tuple(x) if isinstance(x, list) else x for name, x in rules_of(asked).items()})
+    rules = Rules(**rules_of(asked))
     probes = load_probes(asked.probes) if asked.probes is not None else []
     if probes:
         rules.check_names({probe.capability for probe in probes})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from capability_guard.cli.options import add_report_options, add_rule_options, report, rules_of
+from capability_guard.cli.options import add_policy_option, add_report_options, add_rule_options, report, rules_of
 
 EPILOG = """\
 Exit code 0: passed. 1: regressed. 2: cannot certify, be it that the two do not match, that there are too few probes, or
@@ -20,6 +20,7 @@ you tried on these probes: those that are left out count as well.
 
   capability-guard gate baseline.json candidate.json --max-drop 5 --html report.html
   capability-guard gate baseline.json careful.json hasty.json --max-drop 5 --html report.html
+  capability-guard gate baseline.json candidate.json --policy guard.toml --markdown summary.md
   capability-guard gate lm_eval_base/ lm_eval_tuned/ --critical arc_easy --markdown summary.md
 """
 
@@ -35,6 +36,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "candidate", nargs="+", help="the same, of the model that is to ship; several: the best is named"
     )
     add_rule_options(parser)
+    add_policy_option(parser)
     parser.add_argument("--metric", nargs="+", default=[], metavar="[TASK=]NAME",
                         help='of another harness, as "acc" or "gsm8k=exact_match,strict-match"; several may be given')  # fmt: skip
     add_report_options(parser)

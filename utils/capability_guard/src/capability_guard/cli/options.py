@@ -78,27 +78,60 @@ def how_to_ask(asked: argparse.Namespace) -> dict[str, Any]:
 
 def add_rule_options(parser: argparse.ArgumentParser) -> None:
     """What counts as a loss, and in what."""
-    parser.add_argument("--max-drop", type=float, default=5.0, metavar="POINTS",
-                        help="points that a capability may lose (default: %(default)g)")  # fmt: skip
-    parser.add_argument("--max-loss-rise", type=float, default=0.05, metavar="NATS",
-                        help="by how much the loss of a text may rise, nats a token (default: %(default)g)")  # fmt: skip
-    parser.add_argument("--critical", nargs="+", action="extend", default=[], metavar="NAME",
+    # No defaults here: those of ``judge`` hold, and what was said beside a policy can be told.
+    parser.add_argument("--max-drop", type=float, metavar="POINTS",
+                        help="points that a capability may lose (default: 5)")  # fmt: skip
+    parser.add_argument("--max-loss-rise", type=float, metavar="NATS",
+                        help="by how much the loss of a text may rise, nats a token (default: 0.05)")  # fmt: skip
+    parser.add_argument("--critical", nargs="+", action="extend", metavar="NAME",
                         help="capabilities that decide; without this, all that are not informational")  # fmt: skip
-    parser.add_argument("--informational", nargs="+", action="extend", default=[], metavar="NAME",
+    parser.add_argument("--informational", nargs="+", action="extend", metavar="NAME",
                         help="capabilities that are shown and decide nothing")  # fmt: skip
-    parser.add_argument("--certify", choices=("together", "each"), default="together",
+    parser.add_argument("--certify", choices=("together", "each"),
                         help="what must be within the budget to pass: all critical probes together (and none regressed), or each "
-                             "capability by itself (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--alpha", type=float, default=0.05,
-                        help="chance of a false alarm, and of a false pass (default: %(default)g)")  # fmt: skip
+                             "capability by itself (default: together)")  # fmt: skip
+    parser.add_argument("--alpha", type=float, help="chance of a false alarm, and of a false pass (default: 0.05)")
+
+
+RULES = ("max_drop", "max_loss_rise", "critical", "informational", "alpha", "certify")
+
+
+def add_policy_option(parser: argparse.ArgumentParser) -> None:
+    """All of the rules in one file."""
+    parser.add_argument("--policy", metavar="FILE",
+                        help="a TOML file that says what may be lost, in place of the options for that")  # fmt: skip
+
+
+def follow_policy(asked: argparse.Namespace) -> None:
+    """Ask what the policy wants asked: its probes, and twice if it says so. Raises DataError, one sentence."""
+    from capability_guard.gate.policy import probes_of, read_tables
+    from capability_guard.jsonl import DataError
+
+    tables = {} if asked.policy is None else read_tables(asked.policy)
+    named = probes_of(tables, asked.policy)
+    if asked.probes is None and named is None:
+        raise DataError("There are no probes; give --probes, or name them in the policy.")
+    if named is not None and asked.probes is not None and Path(asked.probes).resolve() != named.resolve():
+        raise DataError(f"--probes is {asked.probes} and {asked.policy} names {named}; leave one out.")
+    asked.probes = str(named) if asked.probes is None else asked.probes
+    asked.repeat_check = asked.repeat_check or tables.get("repeat_check", False)
 
 
 def rules_of(asked: argparse.Namespace) -> dict[str, Any]:
-    """The rules that were asked for, as ``judge`` takes them."""
-    return {
-        name: getattr(asked, name)
-        for name in ("max_drop", "max_loss_rise", "critical", "informational", "alpha", "certify")
-    }
+    """The rules that were asked for, as ``judge`` takes them. Raises DataError for a policy that cannot be used."""
+    from capability_guard.gate.policy import read_policy
+    from capability_guard.jsonl import DataError
+
+    said = {name: getattr(asked, name) for name in RULES if getattr(asked, name) is not None}
+    policy = getattr(asked, "policy", None)
+    if policy is None:
+        return said
+    if said:
+        option = f"--{next(iter(said)).replace('_', '-')}"
+        raise DataError(
+            f"--policy and {option} both say what may be lost; leave out {option}, or write it into {policy}."
+        )
+    return read_policy(policy)
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from capability_guard.gate.lines import WHOLE, Comparison, Rules
+from capability_guard.gate.allowed import WHOLE, Rules
+from capability_guard.gate.lines import Comparison
 from capability_guard.gate.rule import Decision
 
 

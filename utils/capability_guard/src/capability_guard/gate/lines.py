@@ -7,92 +7,18 @@ and means of which no single outcomes are known by the normal distribution. ``ru
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from capability_guard import statistics as paired
 from capability_guard.differences import TIMES, fewest_to_pass, mean_rise
+from capability_guard.gate.allowed import ALL_MEANS, ALL_SHARES, ALL_TEXTS, TOGETHER, WHOLE, Rules
 from capability_guard.gate.pairs import Pair, not_made_up, share_of, standing
-from capability_guard.jsonl import shown
-from capability_guard.measurement import Mean, MeasurementError
+from capability_guard.measurement import Mean
 
 PASSED, REGRESSED, UNSURE = "passed", "regressed", "cannot certify"
 # 2 is also what the commands return for a file or setting that is wrong: whatever could not be tested must not pass.
 EXIT = {PASSED: 0, REGRESSED: 1, UNSURE: 2}
-TOGETHER = "all critical together"
-ALL_TEXTS = "all critical texts together"
-ALL_SHARES = "all critical shares together"
-ALL_MEANS = "all critical means together"
-WHOLE = (TOGETHER, ALL_SHARES, ALL_TEXTS, ALL_MEANS)
-ENDINGS = (" (unpaired)", " (loss)")  # of the gate's own lines
-
-
-@dataclass(frozen=True)
-class Rules:
-    """max_drop: points (per cent of the probes) that a capability may lose. max_loss_rise: nats per token that the loss
-    of a text may rise by. critical, informational: names of capabilities; whatever neither names is critical, unless
-    ``critical`` names some. alpha: the chance of a false alarm, and of a false pass. certify: "together" or "each",
-    as ``rule`` says. Raises MeasurementError.
-
-    >>> Rules(max_drop=0)
-    Traceback (most recent call last):
-    capability_guard.rows.MeasurementError: max_drop is 0; give a number above 0 and below 100: 0 cannot be certified.
-    """
-
-    max_drop: float = 5.0
-    max_loss_rise: float = 0.05
-    critical: tuple[str, ...] = ()
-    informational: tuple[str, ...] = ()
-    alpha: float = 0.05
-    certify: str = "together"
-
-    def __post_init__(self) -> None:
-        # Where nothing changed, the upper bound of the drop is above 0 however many probes there are: 0 could not pass.
-        for name, most in (("max_drop", 100), ("max_loss_rise", math.inf), ("alpha", 0.5)):
-            value = getattr(self, name)
-            if not 0 < value < most:
-                raise MeasurementError(
-                    f"{name} is {value:g}; give a number above 0 and below {most:g}: 0 cannot be certified."
-                )
-        if self.certify not in ("together", "each"):
-            raise MeasurementError(f'certify is {self.certify!r}; give "together" or "each".')
-        if both := set(self.critical) & set(self.informational):
-            raise MeasurementError(f"{shown(min(both))} is named critical and informational; choose one.")
-
-    @property
-    def level(self) -> float:
-        """By what chance the upper bound of a drop may be wrong. A loss is beyond chance where p is at most ``alpha``, always.
-
-        >>> Rules(alpha=0.01).level  # of one candidate; where several are judged, ``several`` divides it among them
-        0.01
-        """
-        return self.alpha
-
-    def check_names(self, names: set[str]) -> None:
-        """Raises MeasurementError for a name that is not measured: it would match nothing, and what was meant would not decide.
-
-        >>> Rules(critical=("sums",)).check_names({"sums", "capitals"})
-        """
-        if taken := [name for name in sorted(names) if name in WHOLE or name.endswith(ENDINGS)]:
-            raise MeasurementError(
-                f"{shown(taken[0])} is what the gate calls a line of its own; give that capability another name."
-            )
-        if unknown := (set(self.critical) | set(self.informational)) - names:
-            raise MeasurementError(
-                f"{shown(min(unknown))} is not measured; the capabilities are {', '.join(name[:60] for name in sorted(names)[:20])}."
-            )
-        if not any(self.decides(name) for name in names):
-            raise MeasurementError("Every capability is informational, so nothing would decide; name a critical one.")
-
-    def decides(self, capability: str) -> bool:
-        """Whether a capability is critical.
-
-        >>> Rules(informational=["style"]).decides("style"), Rules(critical=["safety"]).decides("style")
-        (False, False)
-        >>> Rules().decides("style")
-        True
-        """
-        return capability in self.critical if self.critical else capability not in self.informational
 
 
 @dataclass(frozen=True)
@@ -151,7 +77,7 @@ def grouped(pairs: Iterable[Pair], rules: Rules) -> dict[tuple[str, str], list[P
     whole = {}
     for name, wanted in ((TOGETHER, "outcomes"), (ALL_SHARES, "shares"), (ALL_TEXTS, "losses")):
         deciding = [rows for (capability, kind), rows in groups.items() if kind == wanted and rules.decides(capability)]
-        able = [rows for rows in deciding if wanted == "losses" or not _nothing_to_lose(*_known(rows), rules)]
+        able = [rows for rows in deciding if wanted == "losses" or not _nothing_to_lose(*_known(rows), rules.max_drop)]
         if len(deciding) > 1:
             whole[name, wanted] = [row for rows in able or deciding for row in rows]
     return {**whole, **groups}
@@ -203,12 +129,18 @@ def _outcomes(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tup
     gained = sum(after.right and not before.right for before, after in pairs)
     before, guessed = _known(pairs)  # what is right by guessing cannot be lost
     stood = not_made_up(pairs) if name == TOGETHER else gained
+    drop, right = 100 * (lost - gained) / n, sum(bool(row.right) for row, _ in pairs)
+    budget, high = rules.budget(name).points(
+        drop,
+        rules.level,
+        known=lambda level: 100 * paired.least_share(right, n, level),
+        high=lambda level: 100 * paired.most_lost(n, lost, stood, level),
+    )
     row = Comparison(
-        name, critical, "points", n, before, before + 100 * (gained - lost) / n, 100 * (lost - gained) / n,
-        100 * paired.least_lost(n, lost, gained, rules.alpha), 100 * paired.most_lost(n, lost, stood, rules.level),
-        paired.mcnemar(lost, gained, "greater"), rules.max_drop, lost, gained,
+        name, critical, "points", n, before, before - drop, drop, 100 * paired.least_lost(n, lost, gained, rules.alpha), high,
+        paired.mcnemar(lost, gained, "greater"), budget, lost, gained,
     )  # fmt: skip
-    return row, _nothing_to_lose(before, guessed, rules, row.high)
+    return row, _objection(row, guessed, rules)
 
 
 def _shares(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple[Comparison, str]:
@@ -217,86 +149,106 @@ def _shares(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple
     falls = [share_of(before) - share_of(after) for before, after in pairs]
     drop, low, _, p = mean_rise(falls, rules.alpha, reach=1.0)
     held = standing(pairs, falls) if name == ALL_SHARES else falls
-    # Equal shares have no spread, and prove no more than equal outcomes.
-    high = max(mean_rise(held, rules.level, reach=1.0)[2], paired.most_lost(n, 0, 0, rules.level))
-    before, _ = _known(pairs)
-    row = Comparison(
-        name, critical, "points", n, before, before - 100 * drop, 100 * drop, 100 * low, 100 * high, p, rules.max_drop
+    budget, high = rules.budget(name).points(
+        100 * drop,
+        rules.level,
+        known=lambda level: 100 * mean_rise([share_of(before) for before, _ in pairs], level, reach=1.0)[1],
+        # Equal shares have no spread, and prove no more than equal outcomes.
+        high=lambda level: 100 * max(mean_rise(held, level, reach=1.0)[2], paired.most_lost(n, 0, 0, level)),
     )
-    return row, _nothing_to_lose(before, 0, rules, row.high)
+    before, _ = _known(pairs)
+    row = Comparison(name, critical, "points", n, before, before - 100 * drop, 100 * drop, 100 * low, high, p, budget)
+    return row, _objection(row, 0, rules)
 
 
 def _losses(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple[Comparison, str]:
     """Losses of texts, paired."""
-    n, reach = len(pairs), TIMES * rules.max_loss_rise
+    budget = rules.budget(name).max_loss_rise
+    n, reach = len(pairs), TIMES * budget
     rises = [after.loss - before.loss for before, after in pairs]
     mean, low, _, p = mean_rise(rises, rules.alpha, reach)
     high = mean_rise(standing(pairs, rises) if name == ALL_TEXTS else rises, rules.level, reach)[2]
     before = sum(row.loss for row, _ in pairs) / n
-    return Comparison(name, critical, "nats", n, before, before + mean, mean, low, high, p, rules.max_loss_rise), ""
+    return Comparison(name, critical, "nats", n, before, before + mean, mean, low, high, p, budget), ""
 
 
 def _unpaired(before: Mean, after: Mean, critical: bool, rules: Rules) -> tuple[Comparison, str]:
     """Two means with their standard errors: what is left where no single outcomes are known."""
-    drop, low, high, p = _apart(before.value, after.value, before.error, after.error, rules)
-    row = Comparison(
-        f"{before.name} (unpaired)", critical, "points", before.samples, 100 * before.value, 100 * after.value,
-        100 * drop, 100 * low, 100 * high, p, rules.max_drop,
-    )  # fmt: skip
-    if not before.error or not after.error:
-        return row, "a standard error of 0 says nothing about other questions; keep the samples (--log_samples)"
-    return row, _nothing_to_lose(row.before, 0, rules, row.high)
-
-
-def _apart(before: float, after: float, error_before: float, error_after: float, rules: Rules) -> tuple[float, ...]:
-    """``unpaired``, each bound at its own level."""
-    drop, low, _, p = paired.unpaired(before, after, error_before, error_after, rules.alpha)
-    return drop, low, paired.unpaired(before, after, error_before, error_after, rules.level)[2], p
+    name = f"{before.name} (unpaired)"
+    errors = before.error, after.error
+    return _of_means(name, critical, before.samples, before.value, after.value, after.value, errors, rules)
 
 
 def _unpaired_together(means: list[tuple[Mean, Mean]], rules: Rules) -> tuple[Comparison, str]:
     """Several means as one: each task counts alike, since of some the number of samples is not known."""
-    means = [both for both in means if not _nothing_to_lose(100 * both[0].value, 0, rules)] or means
+    means = [both for both in means if not _nothing_to_lose(100 * both[0].value, 0, rules.max_drop)] or means
     n = len(means)
-    sides = [
-        (sum(m.value for m in side) / n, math.sqrt(sum(m.error**2 for m in side)) / n)
-        for side in zip(*means, strict=True)
-    ]
-    (before, error_before), (after, error_after) = sides
-    drop, low, _, p = _apart(before, after, error_before, error_after, rules)
+    before, after = (sum(m.value for m in side) / n for side in zip(*means, strict=True))
+    errors = [math.sqrt(sum(m.error**2 for m in side)) / n for side in zip(*means, strict=True)]
     stood = sum(min(b.value, a.value) for b, a in means) / n  # what is gained in one task makes no loss in another good
-    high = _apart(before, stood, error_before, error_after, rules)[2]
-    row = Comparison(
-        ALL_MEANS, True, "points", None, 100 * before, 100 * after, 100 * drop, 100 * low, 100 * high, p, rules.max_drop
-    )
     if not all(m.error for both in means for m in both):
+        errors[0] = 0.0
+    return _of_means(ALL_MEANS, True, None, before, after, stood, errors, rules)
+
+
+def _of_means(
+    name: str,
+    critical: bool,
+    samples: int | None,
+    before: float,
+    after: float,
+    stood: float,
+    errors: Sequence[float],
+    rules: Rules,
+) -> tuple[Comparison, str]:
+    """A line from two means, 0 to 1. stood: the candidate's, without what makes no loss good. errors: 0 where one is not known."""
+    drop, low, _, p = paired.unpaired(before, after, *errors, rules.alpha)
+    budget, high = rules.budget(name).points(
+        100 * drop,
+        rules.level,
+        known=lambda level: 100 * paired.unpaired(before, 0.0, errors[0], 0.0, level)[1],
+        high=lambda level: 100 * paired.unpaired(before, stood, *errors, level)[2],
+    )
+    row = Comparison(
+        name, critical, "points", samples, 100 * before, 100 * after, 100 * drop, 100 * low, high, p, budget
+    )
+    if not all(errors):
         return row, "a standard error of 0 says nothing about other questions; keep the samples (--log_samples)"
-    return row, _nothing_to_lose(row.before, 0, rules, row.high)
+    return row, _objection(row, 0, rules)
 
 
-def _nothing_to_lose(before: float, guessed: float, rules: Rules, high: float = 0.0) -> str:
+def _objection(row: Comparison, guessed: float, rules: Rules) -> str:
+    """Why no number of such probes could settle a line; "" if some could."""
+    return _nothing_to_lose(row.before, guessed, row.budget, row.high)
+
+
+def _nothing_to_lose(before: float, guessed: float, budget: float, high: float = 0.0) -> str:
     """Why these probes can show no loss beyond the budget: the baseline itself does not know them. "" if it does.
 
     high: the upper bound of the drop; below 0 it is certain that the candidate knows more, and nothing was lost.
     """
-    if before - guessed > rules.max_drop or high < 0:
+    if before - guessed > budget or high < 0:
         return ""
     by_chance = f", of which guessing gives {guessed:.0f} %" if guessed else ""
     return (
         f"the baseline itself has only {before:.0f} % right{by_chance}, so a loss of more than "
-        f"{rules.max_drop:g} points could not show; ask what it can answer"
+        f"{budget:.3g} points could not show; ask what it can answer"
     )
 
 
 def _word(row: Comparison, objection: str, rules: Rules, tests: int) -> Comparison:
     """The line with its verdict, and the sentence that explains it. tests: how many lines share the chance of a false alarm."""
-    points, allowed, real = row.unit == "points", f"{row.budget:g} are allowed", row.p <= rules.alpha
+    points, allowed, real = row.unit == "points", f"{row.budget:.3g} are allowed", row.p <= rules.alpha
     seen, most = (f"{x:.1f} points" if points else f"{x:.3f} nats a token" for x in (row.drop, row.high))
     # In this order: what no number of probes could settle, then a loss that is certain, then one that is ruled out.
     if objection:
         return replace(row, word=UNSURE, why=f"{objection[0].upper()}{objection[1:]}.")
     if real and row.drop > row.budget:
         return replace(row, word=REGRESSED, why=f"A loss of {seen}, beyond chance ({p_text(row.p)}); {allowed}.")
+    if short_of_baseline(row, rules):
+        least = f"{rules.budget(row.name).min_baseline:g}"
+        said = f"The baseline has {row.before:.1f} % right, and the policy asks for at least {least}; ask what it can answer."
+        return replace(row, word=UNSURE, why=said)
     if row.high <= row.budget:
         held = f"A loss of more than {most} is ruled out; {allowed}." if row.high >= 0 else "It got better."
         note = f" There is a real loss, of {seen} ({p_text(row.p)}): it is inside the budget." if real else ""
@@ -324,7 +276,19 @@ def _needed(row: Comparison, rules: Rules, tests: int) -> int | None:
         return fewest if row.drop <= row.budget and (row.probes or fewest) < fewest else None
     if row.drop > row.budget:
         return paired.probes_to_block(row.probes, row.lost, row.gained, rules.alpha / tests)
-    return paired.probes_to_pass(row.probes, row.lost, row.gained, row.budget / 100, rules.level)
+    relative = row.budget != rules.budget(row.name).max_drop  # which has half the chance
+    level = rules.level / 2 if relative else rules.level
+    return paired.probes_to_pass(row.probes, row.lost, row.gained, row.budget / 100, level)
+
+
+def short_of_baseline(row: Comparison, rules: Rules) -> bool:
+    """Whether the baseline has fewer right than the rules ask for.
+
+    >>> row = Comparison("sums", True, "points", 60, 40.0, 40.0, 0, 0, 4.9, 1.0, 5, lost=0)
+    >>> short_of_baseline(row, Rules(min_baseline=60)), short_of_baseline(row, Rules())
+    (True, False)
+    """
+    return row.unit == "points" and row.before < rules.budget(row.name).min_baseline
 
 
 def p_text(value: float) -> str:

@@ -37,22 +37,18 @@ from dataclasses import dataclass, field
 from scipy.stats import binom
 
 from capability_guard import statistics as paired
+from capability_guard.gate.allowed import ALL_MEANS, ALL_SHARES, ALL_TEXTS, TOGETHER, WHOLE, Rules
 from capability_guard.gate.lines import (
-    ALL_MEANS,
-    ALL_SHARES,
-    ALL_TEXTS,
     EXIT,
     PASSED,
     REGRESSED,
-    TOGETHER,
     UNSURE,
-    WHOLE,
     Comparison,
-    Rules,
     decide,
     grouped,
     p_text,
-)  # fmt: skip
+    short_of_baseline,
+)
 from capability_guard.gate.pairs import Lost, notes, pair, pair_means, worst
 from capability_guard.gate.texts import task_losses
 from capability_guard.measurement import Measurement
@@ -125,9 +121,11 @@ def judge(
     informational: Sequence[str] = (),
     alpha: float = 0.05,
     certify: str = "together",
+    **more,
 ) -> Decision:
-    """Compare a candidate with its baseline; ``Rules`` says what the settings mean.
+    """Compare a candidate with its baseline; ``Rules`` says what the settings mean, and what else may be given.
 
+    ``**read_policy("guard.toml")``, from ``capability_guard.gate.policy``, gives all of them from a file.
     Raises MeasurementError, one sentence, when the two cannot be compared: then nothing is certified either.
 
     >>> from capability_guard.probes import Probe
@@ -137,7 +135,7 @@ def judge(
     CANNOT CERTIFY: 40 probes can show a drop of 20 points or more. Open: arithmetic. A loss of up to 7.2 points cannot be
     ruled out; 5 are allowed. It takes at least about 59 such probes to tell (40 asked).
     """
-    rules = Rules(max_drop, max_loss_rise, tuple(critical), tuple(informational), alpha, certify)
+    rules = Rules(max_drop, max_loss_rise, tuple(critical), tuple(informational), alpha, certify, **more)
     return judge_by(rules, baseline, candidate)
 
 
@@ -149,6 +147,8 @@ def judge_by(rules: Rules, baseline: Measurement, candidate: Measurement) -> Dec
     >>> judge_by(Rules(max_drop=5), base, tuned).word, judge_by(Rules(max_drop=3), base, tuned).word
     ('passed', 'cannot certify')
     """
+    rules.check_measured("baseline", baseline)
+    rules.check_measured("candidate", candidate)
     pairs = pair(baseline, candidate)
     means = pair_means(baseline, candidate)
     rules.check_names({before.capability for before, _ in pairs} | {before.name for before, _ in means})
@@ -190,11 +190,17 @@ def deciding(critical: list[Comparison], rules: Rules) -> list[Comparison]:
     >>> [[row.name for row in deciding(lines, Rules(certify=each))] for each in ("together", "each")]
     [['all critical together'], ['all critical together', 'sums']]
     """
-    if rules.certify == "each":
-        return critical
-    # Of each kind the whole, or the only capability; and any that looks much worse by itself.
+    # Of each kind the whole, or the only capability; what must pass by itself; and any that looks much worse by itself.
     there = {row.name for row in critical}
-    return [row for row in critical if row.name in WHOLE or _whole_of(row) not in there or _suspect(row, rules)]
+    return [
+        row
+        for row in critical
+        if row.name in WHOLE
+        or _whole_of(row) not in there
+        or rules.alone(row.name)
+        or short_of_baseline(row, rules)
+        or _suspect(row, rules)
+    ]
 
 
 def _whole_of(row: Comparison) -> str:
