@@ -35,6 +35,8 @@ def suitable_model(name: str | None = None, gigabytes: float = 2.0) -> tuple[str
     chosen, why = resolve_name(name)
     if name or os.environ.get("COURSE_MODEL", "").strip():
         return chosen, why
+    if os.environ.get("COURSE_REAL_SCALE", "1") == "0":
+        return "practice", "COURSE_REAL_SCALE is 0"
     real = real_model()
     if real is None:
         return "practice", "no real model is here"
