@@ -141,12 +141,15 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
                         help="write it as JUnit XML, one test case a capability, or of several candidates one each")  # fmt: skip
     parser.add_argument("--html", metavar="FILE", help="write it as one page to read")
     parser.add_argument("--markdown", metavar="FILE", help="write it as Markdown, for a pull request or a job summary")
+    parser.add_argument("--history", metavar="FILE",
+                        help="add the verdict to this file of JSON lines, and draw the trend in the reports")  # fmt: skip
 
 
 def report(decision: Decision | Choice, asked: argparse.Namespace, inputs: Sequence[str | Path]) -> int:
     """Print the decision and write each report that was asked for; the exit code. inputs: files that must stay as they are."""
-    from capability_guard.gate import markdown, reports, several_reports, terminal
+    from capability_guard.gate import history, markdown, reports, several_reports, terminal
     from capability_guard.gate.rule import EXIT, UNSURE, Decision
+    from capability_guard.jsonl import DataError
 
     if isinstance(decision, Decision):
         terminal.show(decision)
@@ -166,14 +169,27 @@ def report(decision: Decision | Choice, asked: argparse.Namespace, inputs: Seque
     for kind, path in wanted.items():
         if why := _protected(path, MARKS[kind], [one for one in inputs if os.path.exists(one)]):
             return refuse(why, EXIT[UNSURE])
+    # Of several candidates the best is the version that ships.
+    version = decision if isinstance(decision, Decision) else decision.best and decision.best.decision
+    trend = []
+    if asked.history is not None and version is not None:
+        try:
+            trend = history.note(asked.history, version)
+        except (DataError, OSError) as error:
+            return refuse(
+                f"{error}" if isinstance(error, DataError) else _unwritable(asked.history, error), EXIT[UNSURE]
+            )
+    drawn = {"html": [trend], "markdown": [trend]}
     for kind, path in wanted.items():
         try:
-            writers[kind](decision, path)
+            writers[kind](decision, path, *drawn.get(kind, []))
         except OSError as error:
-            return refuse(
-                f"{path} cannot be written ({error.strerror or error}); nothing was left there.", EXIT[UNSURE]
-            )
+            return refuse(_unwritable(path, error), EXIT[UNSURE])
     return decision.exit_code
+
+
+def _unwritable(path: str, error: OSError) -> str:
+    return f"{path} cannot be written ({error.strerror or error}); nothing was left there."
 
 
 def _protected(path: str, mark: str, inputs: Sequence[str | Path]) -> str:

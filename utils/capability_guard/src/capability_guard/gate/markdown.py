@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
 from capability_guard.files import write_whole
+from capability_guard.gate.history import Trend
 from capability_guard.gate.reports import SYMBOL, clean
 from capability_guard.gate.rule import PASSED, Decision, learned_text
 from capability_guard.gate.several import Candidate, Choice
@@ -18,6 +20,7 @@ from capability_guard.gate.several_reports import learned, lost, why
 from capability_guard.gate.several_words import level_text
 from capability_guard.gate.terminal import CANDIDATES, COLUMNS, cells
 
+VERSIONS = 8  # in a row of the trends
 SHOWN = 10  # lost answers: a summary is read on a phone, and the page has the rest
 MARK = "<!-- capability-guard -->"  # by which a bot finds its own comment again
 TURNED = re.compile(r"[\u202a-\u202e\u2066-\u2069]")  # signs that would show the rest of the line backwards
@@ -25,18 +28,20 @@ TURNED = re.compile(r"[\u202a-\u202e\u2066-\u2069]")  # signs that would show th
 LINKED = re.compile(r"(?i)(:(?=//)|\bwww(?=\.)|@|#(?=\w))")
 
 
-def write_markdown(decision: Decision, path: str | Path) -> Path:
+def write_markdown(decision: Decision, path: str | Path, trend: Sequence[Trend] = ()) -> Path:
     """Write ``markdown(decision)``, whole or not at all. Raises OSError when it cannot be written.
 
     >>> path = write_markdown(Decision(PASSED, "No loss larger than is allowed: arithmetic."), FOLDER / "summary.md")
     >>> path.read_text(encoding="utf-8").startswith(MARK)
     True
     """
-    return write_whole(path, markdown(decision))
+    return write_whole(path, markdown(decision, trend))
 
 
-def markdown(decision: Decision) -> str:
-    """The decision as GitHub and GitLab render it. What a model said is shown as text, whatever signs are in it.
+def markdown(decision: Decision, trend: Sequence[Trend] = ()) -> str:
+    """The decision as GitHub and GitLab render it. trend: what ``history.note`` gave back.
+
+    What a model said is shown as text, whatever signs are in it.
 
     >>> print(markdown(Decision(PASSED, "It said *stop*.")).splitlines()[-1])
     It said \\*stop\\*.
@@ -50,12 +55,13 @@ def markdown(decision: Decision) -> str:
         parts.append("\n".join(f"- **{_text(row.name)}**: {_text(row.why)}" for row in open_rows))
     if decision.lost:
         parts.append(_folded(decision))
+    parts += _trends(trend)
     if decision.notes:
         parts.append("\n".join(f"> {_text(note)}  " for note in decision.notes))
     return "\n\n".join(parts) + "\n"
 
 
-def write_markdown_several(choice: Choice, path: str | Path) -> Path:
+def write_markdown_several(choice: Choice, path: str | Path, trend: Sequence[Trend] = ()) -> Path:
     """Write ``markdown_several(choice)``, whole or not at all. Raises OSError when it cannot be written.
 
     >>> from capability_guard.gate.several import unable
@@ -63,10 +69,10 @@ def write_markdown_several(choice: Choice, path: str | Path) -> Path:
     >>> path.read_text(encoding="utf-8").startswith(MARK)
     True
     """
-    return write_whole(path, markdown_several(choice))
+    return write_whole(path, markdown_several(choice, trend))
 
 
-def markdown_several(choice: Choice) -> str:
+def markdown_several(choice: Choice, trend: Sequence[Trend] = ()) -> str:
     """The choice among several: the sentence that names the best, one row a candidate, and each by itself, folded.
 
     >>> from capability_guard.gate.several import unable
@@ -82,8 +88,17 @@ def markdown_several(choice: Choice) -> str:
             parts.append("\n".join(f"- **{_text(one.name)}**: {_text(why(one))}" for one in said))
     if notes := [note for note in (*choice.notes, level_text(choice.rules)) if note]:
         parts.append("\n".join(f"> {_text(note)}  " for note in notes))
+    parts += _trends(trend)
     parts += [_one(one) for one in choice.candidates if one.decision.comparisons and one.copy_of is None]
     return "\n\n".join(parts) + "\n"
+
+
+def _trends(trend: Sequence[Trend]) -> list[str]:
+    """The last versions, the newest on the right, and what the baseline has."""
+    if not trend:
+        return []
+    rows = [(one.name, one.bars[-VERSIONS:], replace(one, values=one.values[-VERSIONS:]).text) for one in trend]
+    return ["Over the versions:", _rows(("capability", "", "right, or the loss of texts"), rows)]
 
 
 def _one(candidate: Candidate) -> str:

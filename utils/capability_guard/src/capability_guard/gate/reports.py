@@ -10,7 +10,7 @@ import json
 import re
 import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from capability_guard.files import write_whole
+from capability_guard.gate.history import Trend
 from capability_guard.gate.plane import ticks as _ticks
 from capability_guard.gate.rule import PASSED, REGRESSED, TOGETHER, UNSURE, Comparison, Decision, learned_text, p_text
 from capability_guard.measurement import Measurement
@@ -115,16 +116,16 @@ def write_xml(root: ET.Element, path: str | Path) -> Path:
     return write_whole(path, '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n")
 
 
-def write_html(decision: Decision, path: str | Path) -> Path:
+def write_html(decision: Decision, path: str | Path, trend: Sequence[Trend] = ()) -> Path:
     """One page that needs nothing else: figures inline, light and dark, readable on a phone and on paper.
 
-    Raises OSError when it cannot be written.
+    trend: what ``history.note`` gave back. Raises OSError when it cannot be written.
 
     >>> path = write_html(Decision(PASSED, "No loss larger than is allowed: arithmetic."), FOLDER / "gate.html")
     >>> "<script" in path.read_text(encoding="utf-8")
     False
     """
-    return write_whole(path, html(decision))
+    return write_whole(path, html(decision, trend))
 
 
 def preview(decision: Decision, height: int = 620) -> Any:
@@ -143,7 +144,7 @@ def preview(decision: Decision, height: int = 620) -> Any:
         return HTML(f'{words}<iframe sandbox srcdoc="{escape(html(decision))}" {frame}></iframe>')
 
 
-def html(decision: Decision) -> str:
+def html(decision: Decision, trend: Sequence[Trend] = ()) -> str:
     """The page as text. What a model said is escaped.
 
     >>> "<b>bold</b>" in html(Decision(PASSED, "It says <b>bold</b>."))
@@ -154,7 +155,7 @@ def html(decision: Decision) -> str:
         decision=decision, figures=list(figures(decision.comparisons)),
         lost=decision.lost[:SHOWN], more=max(0, len(decision.lost) - SHOWN),
         learned="" if decision.learned is None else learned_text(decision),
-        sides=[("Baseline", decision.baseline), ("Candidate", decision.candidate)],
+        sides=[("Baseline", decision.baseline), ("Candidate", decision.candidate)], trend=trend,
     )  # fmt: skip
 
 
@@ -162,7 +163,7 @@ def render(template: str, **values: Any) -> str:
     """A page from one of the templates beside this file. Whatever is put into it is escaped.
 
     >>> decision = Decision(PASSED, "It says <b>bold</b>.")
-    >>> page = render("report.html", decision=decision, figures=[], lost=[], more=0, learned="", sides=[])
+    >>> page = render("report.html", decision=decision, figures=[], lost=[], more=0, learned="", sides=[], trend=[])
     >>> "It says &lt;b&gt;bold&lt;/b&gt;." in page
     True
     """

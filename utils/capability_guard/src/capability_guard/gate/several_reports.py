@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from capability_guard.files import write_whole
+from capability_guard.gate.history import Trend
 from capability_guard.gate.plane import NARROW, WIDE, Point, plane
 from capability_guard.gate.reports import SCHEMA, about, as_dict, clean, figures, render, write_data, write_xml
 from capability_guard.gate.rule import PASSED, REGRESSED, UNSURE
@@ -87,17 +89,17 @@ def _kind(word: str, named: bool) -> str:
     return "skipped" if named else "failure" if word == REGRESSED else "error"
 
 
-def write_html(choice: Choice, path: str | Path) -> Path:
-    """One page that needs nothing else. Raises OSError when it cannot be written.
+def write_html(choice: Choice, path: str | Path, trend: Sequence[Trend] = ()) -> Path:
+    """One page that needs nothing else. trend: what ``history.note`` gave back. Raises OSError when it cannot be written.
 
     >>> path = write_html(Choice(UNSURE, "None of the 2 candidates passed."), FOLDER / "gate.html")
     >>> "<script" in path.read_text(encoding="utf-8")
     False
     """
-    return write_whole(path, html(choice))
+    return write_whole(path, html(choice, trend))
 
 
-def html(choice: Choice) -> str:
+def html(choice: Choice, trend: Sequence[Trend] = ()) -> str:
     """The page as text. What a model said is escaped.
 
     >>> "<b>bold</b>" in html(Choice(UNSURE, "It says <b>bold</b>."))
@@ -119,7 +121,7 @@ def html(choice: Choice) -> str:
         dots=list(figures(replace(one.whole, name=one.name, word=one.word) for one in compared)),
         rows=[_row(one, choice, there, numbered) for one in choice.candidates],
         details=[_details(one) for one in compared],
-        level=level_text(choice.rules), over=over, unit=unit,
+        level=level_text(choice.rules), over=over, unit=unit, trend=trend,
     )  # fmt: skip
 
 
