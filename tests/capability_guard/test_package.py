@@ -67,6 +67,8 @@ def desk(tmp_path_factory) -> Path:
     save_probes(known, folder / "my_probes.jsonl")
     (policy,) = (text for kind, text in BLOCKS if kind == "toml")
     (folder / "guard.toml").write_text(policy)
+    (plugin,) = (text for kind, text in BLOCKS if kind == "text" and "capability_gate" in text)
+    (folder / "test_model.py").write_text(plugin)
     return folder
 
 
@@ -103,6 +105,7 @@ def test_the_wheel_holds_the_package_its_page_its_licence_and_nothing_else(wheel
         said = packed.read(f"{about}/METADATA").decode()
         assert packed.read(f"{about}/entry_points.txt").decode().split() == [
             "[console_scripts]", "capability-guard=capability_guard.cli:main",
+            "[pytest11]", "capability_guard.pytest_plugin=capability_guard.pytest_plugin",
         ]  # fmt: skip
     assert wheel.name == f"capability_guard-{capability_guard.__version__}-py3-none-any.whl"
     assert said.rstrip().endswith(README.rstrip()), "README is the description"
@@ -114,7 +117,7 @@ def test_nothing_in_the_package_imports_what_it_does_not_require():
     """Not the course, and not what only the course requires, at the top of a module or inside a function."""
     allowed = {"capability_guard", "torch", "transformers", "peft", "numpy", "scipy", "safetensors", "rich", "jinja2"}
     optional = {"datasets", "IPython", "zstandard", "pyarrow"}  # named in hints, and for notebooks
-    optional |= {"tomli"}  # on Python 3.10 alone
+    optional |= {"tomli", "pytest"}  # on Python 3.10 alone, and where its plugin is loaded
     for path in (GUARD / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [node.module] if isinstance(node, ast.ImportFrom) else []
@@ -191,7 +194,7 @@ def test_the_training_script_and_the_commands_run_as_they_stand(empty, desk):
     assert (desk / "my_adapter" / "adapter_config.json").exists()
 
     tool = empty.with_name("capability-guard" + empty.suffix)
-    ours = [line for line in COMMANDS if not line.startswith("pip ")]
+    ours = [line for line in COMMANDS if line.startswith("capability-guard ")]
     assert [line.split()[:2] for line in ours] == [
         ["capability-guard", name]
         for name in ("probes", "compare", "measure", "measure", "gate", "gate", "gate", "fade")
@@ -205,6 +208,9 @@ def test_the_training_script_and_the_commands_run_as_they_stand(empty, desk):
             command, env=clean(), cwd=desk, capture_output=True, text=True, timeout=600, encoding="utf-8"
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"  # a rate of 2e-5 costs nothing
+    (tested,) = (line.split() for line in COMMANDS if line.startswith("pytest "))
+    said = subprocess.run([empty, "-m", *tested], env=clean(), cwd=desk, capture_output=True, text=True, timeout=600)
+    assert "1 passed" in said.stdout, said.stdout
     assert "179 probes" in subprocess.run([str(tool), *ours[0].split()[1:]], env=clean(), cwd=desk, capture_output=True,
                                           text=True, timeout=600, encoding="utf-8").stdout  # fmt: skip
     assert json.loads((desk / "my_faded" / "fade.json").read_text())["strength"] == 1, "there was nothing to turn down"
