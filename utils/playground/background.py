@@ -44,6 +44,12 @@ class Background:
             self._waiting.pop(owner, None)
             self._changed.notify_all()
 
+    def others_wait(self, owner: Hashable) -> bool:
+        """Whether somebody else has a job that could begin: one that can be put off then gives way."""
+        with self._changed:
+            now = time.monotonic()
+            return any(other is not owner and due <= now for other, (due, _) in self._waiting.items())
+
     def wait(self, owner: Hashable, timeout: float | None = None) -> bool:
         """Wait until the owner has no job; False when that took longer than ``timeout`` seconds.
 
@@ -114,6 +120,10 @@ class Foreground:
     def wait(self, owner: Hashable, timeout: float | None = None) -> bool:
         """Nothing to wait for."""
         return True
+
+    def others_wait(self, owner: Hashable) -> bool:
+        """Nobody waits here."""
+        return False
 
     def check(self, owner: Hashable) -> None:
         """An error was raised where the job was asked for."""

@@ -120,10 +120,11 @@ def _ask(session: Session, run: Run, model: torch.nn.Module, weights: dict[int, 
 PATH = (0.6, 0.8, 0.4, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1, *STRENGTHS[-2:0:-1], 0.0)  # a rough path first, then all of it
 
 
-def fade_run(session: Session, run: Run, path: bool) -> None:
+def fade_run(session: Session, run: Run, path: bool, others_wait: Callable[[], bool] = lambda: False) -> bool:
     """Turn a finished run down to what the slider says, as often as it moves. path: and to every other strength meanwhile.
 
-    Ends when nothing is left to measure, or when a new run starts.
+    Ends when nothing is left to measure, or when a new run starts. A path that nobody looks at gives way to ``others_wait``;
+    whether something of it is left to do is what is given back.
     """
     turn, fader = session.fading, None
     todo, begun = list(dict.fromkeys(PATH)) if path else [], {}
@@ -132,19 +133,22 @@ def fade_run(session: Session, run: Run, path: bool) -> None:
         todo = [strength for strength in todo if not ((known := run.at(strength)) and known.whole)]
         if wanted is not None and wanted[0] is run:
             strength = wanted[1]
+        elif todo and others_wait():
+            return True
         elif todo:
             strength = todo[0]
         else:
-            return
+            return False
         weights = run.weights
         if weights is None:
-            return
+            return False
         fader = fader or Fader(run.config, weights)
         piece = next(begun.setdefault(strength, fader.measure(strength)), None)
         if piece is None:
             del begun[strength]
         elif session.fading == turn:
             session.faded(run, piece)
+    return False
 
 
 @lru_cache(maxsize=1)

@@ -149,9 +149,16 @@ class Playground(Shown):
     def _ended(self, run: Run) -> None:
         """Draw the fade path of a run that has just ended: of a real model only what the slider asks for."""
         if not self.foreground and run.config.model in SHIPPED and not run.result.diverged:
-            self._fading.put(self, partial(fade_run, self.session, run, path=True))
+            self._draw_path(run)
         else:
             self._fade()
+
+    def _draw_path(self, run: Run) -> None:
+        def some_of_it() -> None:
+            if fade_run(self.session, run, path=True, others_wait=partial(self._fading.others_wait, self)):
+                self._draw_path(run)
+
+        self._fading.put(self, some_of_it)
 
     def _fade(self) -> None:
         """Measure the run on show at the strength that the slider says, unless that is known or on its way."""
