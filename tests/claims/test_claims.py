@@ -210,7 +210,7 @@ def test_one_claim_made_again_with_two_other_seeds_agrees(stored):
 def test_the_readme_has_the_table_of_the_stored_verdicts(root):
     text = (root / "README.md").read_text()
     table = text.split(verdicts.BEGIN)[1].split(verdicts.END)[0].strip()
-    assert table == verdicts.readme_table(verdicts.load()), "run `make claims`"
+    assert table == verdicts.one_line_each(verdicts.load()), "run `make claims`"
     assert len(table.splitlines()) == 2 + len(CLAIMS)
 
 

@@ -3,7 +3,7 @@
 ``experiments`` states them, ``runs`` carries them out, ``samples``, ``statistics`` and ``verdicts`` decide, ``cards`` shows it.
 """
 
-from utils.claims.cards import claim_brief, claim_card
+from utils.claims.cards import claim_brief, claim_card, verdict_table
 from utils.claims.source_run import source_run
 
-__all__ = ["claim_brief", "claim_card", "source_run"]
+__all__ = ["claim_brief", "claim_card", "source_run", "verdict_table"]

@@ -21,7 +21,7 @@ from rich.table import Table as RichTable  # noqa: E402
 from capability_guard.models import ModelUnavailable  # noqa: E402
 from utils.claims.experiments import CLAIMS  # noqa: E402
 from utils.claims.runs import FOLDER, plan  # noqa: E402
-from utils.claims.verdicts import decide, readme_table, save, tables_of, write_into  # noqa: E402
+from utils.claims.verdicts import decide, one_line_each, save, tables_of, write_into  # noqa: E402
 from utils.course.lesson import start  # noqa: E402
 from utils.training.models import is_available  # noqa: E402
 
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     save(verdicts, options.folder / "verdicts.json")
     show(verdicts)
     if options.folder == FOLDER:
-        write_into(README, readme_table(verdicts))
+        write_into(README, one_line_each(verdicts))
         print(f"Written into {README.name}, between its markers.")
     return 0
 

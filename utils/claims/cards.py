@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
@@ -20,6 +21,9 @@ from utils.claims.runs import plan
 from utils.claims.verdicts import Verdict, in_words
 from utils.training.results import RunResult
 from utils.training.sweeps import Point, load
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
 
 WHOLE = "11_what_holds.ipynb"  # the lesson in which every card stands
 STYLE = (
@@ -121,6 +125,13 @@ def claim_card(key: str, runs: Sequence[RunResult | Point] = ()) -> Card:
                   if isinstance(run, Point) or not run.diverged)  # fmt: skip
     verdict = _verdicts(verdicts.FILE)[key]
     return Card(claims[key], verdict, plot_claim(claims[key], verdict, stored_points(), yours), yours)
+
+
+def verdict_table() -> Markdown:
+    """Every claim with its verdict, a finding that speaks for it, and the clearest against."""
+    from IPython.display import Markdown
+
+    return Markdown(verdicts.as_table(_verdicts(verdicts.FILE)))
 
 
 @lru_cache(maxsize=1)

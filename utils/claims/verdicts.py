@@ -122,7 +122,18 @@ def in_words(finding: Finding) -> str:
     return f"{finding.asks}: {size} ({low} to {high}{claimed})" + (f": {finding.outcome}" if finding.outcome else "")
 
 
-def readme_table(verdicts: dict[str, Verdict]) -> str:
+def one_line_each(verdicts: dict[str, Verdict]) -> str:
+    """Each claim in one line of Markdown: its verdict, and one finding, of those as claimed if there is one."""
+    lines = []
+    for claim in CLAIMS:
+        found = verdicts[claim.key]
+        met, unmet = found.met(claim)
+        first = _first(met or unmet).partition("; and ")[0]
+        lines.append(f"- {claim.number}. {claim.title}: **{found.word}**. {first}.")
+    return "\n".join(lines)
+
+
+def as_table(verdicts: dict[str, Verdict]) -> str:
     """The table of verdicts as Markdown: for each claim a finding that speaks for it, and the clearest against.
 
     Both are of the practice models; SmolLM2's are counted in a column of their own.
@@ -148,12 +159,12 @@ def _first(findings: Sequence[Finding]) -> str:
     return in_words(first).removesuffix(": shown") + more
 
 
-def write_into(readme: Path, table: str) -> Path:
-    """Put the table between its markers. Raises ValueError where they are missing."""
+def write_into(readme: Path, text_of_it: str) -> Path:
+    """Put the verdicts between their markers. Raises ValueError where they are missing."""
     text = readme.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
         raise ValueError(
             f"{readme} has no place for the verdicts; put the lines {BEGIN!r} and {END!r} where they belong."
         )
     before, rest = text.split(BEGIN, 1)
-    return write_whole(readme, f"{before}{BEGIN}\n{table}\n{END}{rest.split(END, 1)[1]}")
+    return write_whole(readme, f"{before}{BEGIN}\n{text_of_it}\n{END}{rest.split(END, 1)[1]}")
