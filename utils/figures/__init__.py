@@ -4,6 +4,7 @@
 ``words`` gives each figure its words, for those who do not see it.
 """
 
+from utils.figures.fades import plot_fader
 from utils.figures.movement import plot_movement
 from utils.figures.plots import (
     alt_text,
@@ -29,6 +30,7 @@ __all__ = [
     "plot_checkpoints",
     "plot_dashboard",
     "plot_dose",
+    "plot_fader",
     "plot_guess",
     "plot_movement",
     "plot_plane",

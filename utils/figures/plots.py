@@ -7,7 +7,7 @@ markers say the same a second time.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -21,6 +21,7 @@ from capability_guard.power import power, probes_needed
 from utils.training.results import RunResult, by_setting
 
 if TYPE_CHECKING:
+    from utils.training.fader import Faded
     from utils.training.sweeps import Point
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -101,11 +102,16 @@ def plot_runs(results: Sequence[RunResult], labels: Sequence[str] | None = None,
     return figure
 
 
-def plot_plane(groups: dict[str, Sequence[Point]], varied: str, title: str | None = None) -> Figure:
+def plot_plane(
+    groups: dict[str, Sequence[Point]],
+    varied: str,
+    title: str | None = None,
+    fades: Mapping[str, Sequence[Faded]] | None = None,
+) -> Figure:
     """Learning against forgetting: for each group a line through its settings, each the mean over its seeds.
 
     varied: the field of the settings that differs within a group; its value stands at each point. The bars reach from
-    the lowest to the highest seed. Better is up and right.
+    the lowest to the highest seed. fades: single runs, turned down step by step, by name. Better is up and right.
     """
     figure, axes = _one_panel(height=4.8)
     for i, (name, points) in enumerate(groups.items()):
@@ -120,6 +126,12 @@ def plot_plane(groups: dict[str, Sequence[Point]], varied: str, title: str | Non
         differs = len({getattr(config, varied) for config in settings}) > 1
         for config, at_x, at_y in zip(settings, x, y, strict=True) if differs else ():
             axes.annotate(_short(getattr(config, varied)), (at_x, at_y), xytext=(7, (6, -13, -22)[i % 3]), fontsize=9,
+                          textcoords="offset points", color=COLOURS[i])  # fmt: skip
+    for i, (name, path) in enumerate((fades or {}).items(), len(groups)):
+        x, y = [100 * at.learned for at in path], [-at.forgotten for at in path]
+        axes.plot(x, y, color=COLOURS[i], ls=STYLES[i], marker=MARKERS[i], ms=7, lw=2.2, label=name)
+        for at in path:
+            axes.annotate(f"{at.strength:g}", (100 * at.learned, -at.forgotten), xytext=(7, 6), fontsize=9,
                           textcoords="offset points", color=COLOURS[i])  # fmt: skip
     axes.axhline(0, color=QUIET, lw=0.8)
     axes.set_xlabel("learned: held-out new-task loss fell by (%)")

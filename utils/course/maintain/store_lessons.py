@@ -36,7 +36,7 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 # The README shows a figure that a lesson produced: (lesson, id of the cell) and the file that it is copied to.
-SHOWCASE = ("03_gpt2_lora_demo.ipynb", "reckless-plot", LESSONS / "images" / "forgetting.png")
+SHOWCASE = ("06_after_the_training.ipynb", "the-fader", LESSONS / "images" / "forgetting.png")
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_TEXT = "(interactive: run this cell to see it)"
 MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:home|root|work|Users)/|\b[A-Za-z]:\\+Users\\", re.IGNORECASE)
