@@ -28,9 +28,10 @@ from utils.course.lesson import start  # noqa: E402
 from utils.training.answers import answer  # noqa: E402
 from utils.training.config import FineTuneConfig  # noqa: E402
 from utils.training.data import QUESTIONS, load_task  # noqa: E402
-from utils.training.finetuning import build_trainer, training_rows  # noqa: E402
 from utils.training.models import load_model, parameter_counts  # noqa: E402
 from utils.training.results import RunResult  # noqa: E402
+from utils.training.rows import training_rows  # noqa: E402
+from utils.training.trainer import build_trainer  # noqa: E402
 
 FILE = DATA / "claims" / "source-run.json"
 CONFIG = FineTuneConfig(

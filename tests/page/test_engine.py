@@ -19,8 +19,9 @@ from utils.page.engine import build
 from utils.page.engine.export import pack_weights, unpack_weights, weights_of
 from utils.training.config import FineTuneConfig
 from utils.training.data import DATA, load_task, replay_texts
-from utils.training.finetuning import lora_config, training_rows
 from utils.training.models import working_copy
+from utils.training.rows import training_rows
+from utils.training.trainer import lora_config
 
 LAYERS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 PANEL = 8  # the engine rounds ranks up to this

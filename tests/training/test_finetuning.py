@@ -17,8 +17,10 @@ from capability_guard.monitor import RegressionMonitor
 from capability_guard.probes import Probe, load_probes
 from utils.training.config import FineTuneConfig
 from utils.training.data import GENERAL, REPERTOIRE, load_task, replay_texts
-from utils.training.finetuning import build_trainer, finetune, lora_config, training_rows
+from utils.training.finetuning import finetune
 from utils.training.models import parameter_counts
+from utils.training.rows import training_rows
+from utils.training.trainer import build_trainer, lora_config
 
 QUICK = FineTuneConfig(steps=6, evaluate_every=2, learning_rate=3e-3)
 
@@ -248,7 +250,7 @@ def test_settings_that_cannot_work_are_said(practice):
     with pytest.raises(DataError, match="examples is 100 and the task has 72"):
         finetune(FineTuneConfig(examples=100), base=practice)
     with pytest.raises(ValueError, match="less than half a row"):
-        finetune(FineTuneConfig(replay=0.05, batch_size=4), base=practice)
+        finetune(FineTuneConfig(replay=0.05, batch_size=4, steps=2), base=practice)
     wrapped = copy.deepcopy(practice[0])
     get_peft_model(wrapped, lora_config(QUICK, wrapped))  # puts its layers into the model itself
     with pytest.raises(ValueError, match="has an adapter in it already"):

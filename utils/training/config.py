@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
+
+from utils.training.remedies import REMEDIES, Remedy
 
 METHODS = ("lora", "full")
 SCALINGS = ("fixed", "2r", "rslora")
@@ -18,12 +21,13 @@ class FineTuneConfig:
     learning_rate: the peak; it falls linearly to zero over ``steps``, as TRL's default does.
     scaling: how the LoRA scale follows from the rank: "fixed" keeps ``lora_alpha`` (scale = alpha / r), "2r" sets
     alpha = 2r (scale 2 at any rank), "rslora" divides by the root (scale = alpha / sqrt(r), arXiv 2312.03732).
-    lora_dropout: as in peft; the practice model's figures were measured with 0.3.
+    lora_dropout: as in peft. None by default: it costs time at each step, and full fine-tuning would have none to compare.
     target_modules: comma-separated module names, or "all-linear".
     batch_size: rows a step. replay: share of those rows that come from the original domain, 0 to 0.9.
     examples: how many different new-task rows to train on; 0 means all of them.
     evaluate_every: steps between two checkpoints; step 0 and the last step are always measured.
     strength: what the fine-tuning is turned down to after the training, 0 to 1 (``capability_guard.fade``).
+    remedy: one of ``utils.training.remedies``, or "" for none. remedy_weight: how much of it; None takes the remedy's own.
     """
 
     model: str = "practice"
@@ -32,7 +36,7 @@ class FineTuneConfig:
     rank: int = 8
     scaling: str = "fixed"
     lora_alpha: int = 16
-    lora_dropout: float = 0.3
+    lora_dropout: float = 0.0
     target_modules: str = "all-linear"
     steps: int = 40
     batch_size: int = 8
@@ -41,6 +45,8 @@ class FineTuneConfig:
     seed: int = 0
     evaluate_every: int = 4
     strength: float = 1.0
+    remedy: str = ""
+    remedy_weight: float | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -65,6 +71,35 @@ class FineTuneConfig:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; a name with ';' cannot be pasted, so rename it.")
         if not all(part.strip() for part in self.target_modules.split(",")):
             raise ValueError(f"target_modules is {self.target_modules!r}; give module names with a comma between them.")
+        self._check_remedy()
+
+    def _check_remedy(self) -> None:
+        if not self.remedy:
+            if self.remedy_weight is not None:
+                raise ValueError(
+                    f"remedy_weight is {self.remedy_weight:g} and no remedy is named; name one, or leave it out."
+                )
+            return
+        if self.remedy not in REMEDIES:
+            raise ValueError(
+                f"{self.remedy!r} is not a remedy; use one of {', '.join(REMEDIES)}, or register your own."
+            )
+        idea = REMEDIES[self.remedy]
+        if idea.lora_only and self.method == "full":
+            raise ValueError(
+                f"{self.remedy} is about a LoRA adapter and method is full; train an adapter, or take another remedy."
+            )
+        # The default is filled in, so that one run has one name, whoever spelled it out.
+        object.__setattr__(self, "remedy_weight", idea.checked(self.remedy_weight))
+
+    @property
+    def cure(self) -> Remedy | None:
+        """The remedy itself; None where none is named."""
+        return REMEDIES[self.remedy] if self.remedy else None
+
+    def at(self, moment: str) -> Callable | None:
+        """What the remedy does at a moment of the run, as ``Remedy.at`` says; None for nothing."""
+        return self.cure.at(moment, self.remedy_weight) if self.remedy else None
 
     @property
     def alpha(self) -> int:
@@ -85,15 +120,19 @@ class FineTuneConfig:
         words.append("full fine-tuning" if self.method == "full" else f"r={self.rank} (scale {self.scale:g})")
         if self.replay:
             words.append(f"{self.replay:.0%} replay")
+        if self.remedy:
+            words.append(self.cure.title + (f" {self.remedy_weight:g}" if self.remedy_weight is not None else ""))
         if self.strength != 1:
             words.append(f"at strength {self.strength:g}")
         return ", ".join(words)
 
     def with_(self, **changes) -> FineTuneConfig:
-        """The same run with some settings changed."""
+        """The same run with some settings changed. Another remedy comes with its own weight."""
         unknown = sorted(set(changes) - {field.name for field in fields(self)})
         if unknown:
             raise ValueError(f"{unknown[0]!r} is not a setting; use one of {', '.join(f.name for f in fields(self))}.")
+        if changes.get("remedy", self.remedy) != self.remedy:
+            changes = {"remedy_weight": None, **changes}
         return replace(self, **changes)
 
     @property
@@ -109,7 +148,7 @@ class FineTuneConfig:
     @classmethod
     def from_string(cls, text: str) -> FineTuneConfig:
         """The inverse of ``str(config)``. Raises ValueError naming the part that cannot be read."""
-        kinds = {"str": str, "int": int, "float": float}
+        kinds = {"str": str, "int": int, "float": float, "float | None": float}
         types = {field.name: kinds[field.type] for field in fields(cls)}
         values: dict[str, object] = {}
         for part in filter(None, (part.strip() for part in text.strip().split(";"))):
@@ -141,7 +180,10 @@ def _a(type_name: str) -> str:
 
 
 def _check_type(name: str, value: object, wanted: str) -> None:
+    wanted, _, optional = wanted.partition(" | ")
     right = {"int": (int,), "float": (int, float), "str": (str,)}[wanted]
+    if optional and value is None:
+        return
     if isinstance(value, bool) or not isinstance(value, right):
         raise ValueError(f"{name} is {value!r}; it must be {_a(wanted)}.")
 

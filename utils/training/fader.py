@@ -20,11 +20,13 @@ from capability_guard.asking import ProbeTokens, ask, encode_probes, retention, 
 from capability_guard.encoding import Batch, context_length, encode
 from capability_guard.probes import Probe, live_subset
 from capability_guard.verdict import Verdict, compare
-from capability_guard.weights import Weights, put_back
+from capability_guard.weights import Weights, put_back, trained_weights
 from utils.training.answers import answer
 from utils.training.config import FineTuneConfig
 from utils.training.data import QUESTIONS, load_task
-from utils.training.finetuning import LIVE_PROBES, LIVE_TEXTS, base_model, default_probes, twin_of
+from utils.training.finetuning import LIVE_PROBES, LIVE_TEXTS, base_model, default_probes
+from utils.training.results import RunResult
+from utils.training.trainer import ready_to_fade, twin_of
 
 STRENGTHS = tuple(round(0.05 * i, 2) for i in range(21))
 A_PIECE = 64  # probes that are asked before somebody else may want something: a tenth of a second
@@ -80,7 +82,15 @@ class Fader:
         self.base, self.tokenizer = base_model(config.model)
         self.model = twin_of(config, self.base).eval()
         put_back(self.model, weights)
+        self.model = ready_to_fade(self.model)
         self.questions, self.asked = tuple(questions), _asked(config.model)
+
+    @classmethod
+    def of(cls, result: RunResult, questions: Sequence[str] = QUESTIONS) -> Fader:
+        """The fader of a run that kept its model (``keep_model=True``). Raises ValueError for one that did not."""
+        if result.model is None:
+            raise ValueError("The run kept no model to turn down; call finetune with keep_model=True.")
+        return cls(result.config, trained_weights(result.model), questions)
 
     def at(self, strength: float) -> Faded:
         """The run at this strength, measured on every probe."""

@@ -8,7 +8,6 @@ Lesson 03 builds the same thing by hand, cell by cell. The same seed gives the s
 from __future__ import annotations
 
 import gc
-import random
 import tempfile
 import threading
 import time
@@ -19,28 +18,26 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import torch
-from datasets import Dataset, DatasetDict
-from peft import LoraConfig, get_peft_model
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback
-from transformers.utils import logging as hf_logging
-from trl import SFTConfig, SFTTrainer
+from datasets import DatasetDict
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from capability_guard import fade
 from capability_guard.curve import Checkpoint
 from capability_guard.forward import without_adapter
-from capability_guard.jsonl import DataError
 from capability_guard.monitor import RegressionMonitor
 from capability_guard.probes import Probe, load_probes
 from utils.training.answers import answer
 from utils.training.beside import Beside, has_a_core_to_spare, on_one_thread
 from utils.training.config import FineTuneConfig
-from utils.training.data import GENERAL, QUESTIONS, REPERTOIRE, everyday_texts, load_task, replay_texts
-from utils.training.models import SHIPPED, fan_in_fan_out, load_model, parameter_counts, working_copy
+from utils.training.data import QUESTIONS, everyday_texts, load_task
+from utils.training.models import load_model, parameter_counts, probe_source, weight_sums
+from utils.training.remedies import Training
 from utils.training.results import RunResult
+from utils.training.rows import training_rows
+from utils.training.trainer import build_trainer, ready_to_fade, twin_of
 
 LIVE_PROBES = 32  # a checkpoint on these costs a few hundredths of a second; the verdict uses every probe
 LIVE_TEXTS = 6
-MAX_LENGTH = 128
 SMALL = 10_000_000  # parameters: below that, a second thread helps a training step little, and measuring beside it much
 
 # Two runs at once would draw from the one sequence of random numbers that a process has, and fight for its cores.
@@ -91,7 +88,8 @@ def finetune(
         )
     probes = probes if probes is not None else default_probes(config.model)
     task = task if task is not None else _customer_service()
-    rows = training_rows(config, list(task["train"]["text"]), list(replay) if replay is not None else None)
+    around = _around(config, (model, tokenizer), list(task["train"]["text"]), probes, replay, cancelled)
+    rows = _rows(config, around)
     texts = {
         "train_texts": list(task["train"]["text"]),
         "held_out_texts": list(task["held_out"]["text"]),
@@ -100,7 +98,7 @@ def finetune(
     if live is not None:
         texts = {name: lines[:LIVE_TEXTS] for name, lines in texts.items()}
     known = _baselines.setdefault(model, {})
-    key = (_weight_sums(model), tuple(probes), live, *(tuple(lines) for lines in texts.values()))
+    key = (weight_sums(model), tuple(probes), live, kl, *(tuple(lines) for lines in texts.values()))
     monitor = RegressionMonitor(
         tokenizer,
         probes,
@@ -128,6 +126,7 @@ def finetune(
             for one in (trainer.model, watch.twin) if beside else (trainer.model,):
                 _stop_when(cancelled, one)
         result.trainable, result.parameters = parameter_counts(trainer.model)
+        tuned = trainer.model
         try:
             trainer.train()
         except KeyboardInterrupt:
@@ -135,13 +134,14 @@ def finetune(
             if monitor.checkpoints:
                 watch.on_train_end(trainer.args, trainer.state, trainer.control, model=trainer.model)
         else:
-            if config.strength < 1:  # the curve ends with the weights that are left
-                fade(trainer.model, config.strength, base=model if config.method == "full" else None)
-                watch.on_train_end(trainer.args, trainer.state, trainer.control, model=trainer.model)
+            if tuned := _changed_after(config, around, trainer.model):  # the curve ends with the weights that are left
+                last = watch if tuned is trainer.model else monitor  # a merged adapter has no place in the twin
+                last.on_train_end(trainer.args, trainer.state, trainer.control, model=tuned)
+            tuned = tuned or trainer.model
         finally:
             if beside:
                 watch.close()
-        result.answers_after = answer(trainer.model, tokenizer, questions) if questions else []
+        result.answers_after = answer(tuned, tokenizer, questions) if questions else []
 
     known[key] = monitor.baseline
     judged = [
@@ -154,124 +154,54 @@ def finetune(
     result.seconds_measuring = watch.waited if beside else monitor.seconds_measuring
     result.seconds = time.perf_counter() - began
     if keep_model:
-        result.model = trainer.model
+        result.model = tuned
     return result
 
 
-class _LossAlone(SFTTrainer):
-    """TRL's trainer without the entropy and the token accuracy that it works out at every step, from all logits."""
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        return Trainer.compute_loss(self, model, {**inputs, "use_cache": False}, return_outputs, num_items_in_batch)
-
-
-def twin_of(config: FineTuneConfig, model: PreTrainedModel) -> torch.nn.Module:
-    """The model that a run trains, once more: to be measured with weights that are put into it."""
-    if config.method == "full":
-        return working_copy(model, share_weights=False)
-    return get_peft_model(working_copy(model, share_weights=True), lora_config(config, model))
+def _rows(config: FineTuneConfig, around: Training) -> list[str]:
+    """The texts of the run in order: a remedy's own, or the plain ones."""
+    make = config.at("rows")
+    return make(around) if make else around.rows()
 
 
-def build_trainer(
+def _around(
     config: FineTuneConfig,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: Sequence[str],
-    callbacks: Sequence[TrainerCallback],
-    scratch: str | Path,
-) -> SFTTrainer:
-    """The trainer that ``finetune`` runs, on a copy of the model. ``rows``: the texts in the order of training."""
-    on_gpu = torch.cuda.is_available()
-    arguments = SFTConfig(
-        output_dir=str(scratch),
-        max_steps=config.steps,
-        per_device_train_batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        seed=config.seed,
-        train_sampling_strategy="sequential",  # ``rows`` are shuffled already, with their share of replay in each batch
-        dataset_kwargs={"skip_prepare_dataset": True},  # and tokenised
-        bf16=False,
-        use_cpu=not on_gpu,
-        gradient_checkpointing=False,  # saves memory that a small model does not need, and costs a third of the speed
-        max_length=MAX_LENGTH,
-        save_strategy="no",
-        logging_strategy="no",  # the monitor measures; the trainer's own running mean would be a second, rougher curve
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=on_gpu,
-    )
-    ids = tokenizer(list(rows), truncation=True, max_length=MAX_LENGTH - 1).input_ids
-    dataset = Dataset.from_dict({"input_ids": [row + [tokenizer.eos_token_id] for row in ids]})
-    torch.manual_seed(config.seed)  # peft draws the adapter before the trainer seeds anything, in some versions of TRL
-    level = hf_logging.get_verbosity()
-    hf_logging.set_verbosity_error()  # "PAD/BOS/EOS tokens differ ...": true of every run, and no news
-    try:
-        trainer = _LossAlone(
-            model=working_copy(model, share_weights=config.method == "lora"),
-            args=arguments,
-            train_dataset=dataset,
-            processing_class=tokenizer,
-            peft_config=lora_config(config, model) if config.method == "lora" else None,
-            callbacks=list(callbacks),
-        )
-    finally:
-        hf_logging.set_verbosity(level)
-    trainer.remove_callback(PrinterCallback)  # its one line of timings is not what a learner looks for
-    return trainer
+    base: tuple[PreTrainedModel, PreTrainedTokenizerBase],
+    new_task: Sequence[str],
+    probes: Sequence[Probe],
+    replay: Sequence[str] | None,
+    cancelled: Callable[[], bool] | None,
+) -> Training:
+    """What a remedy may know of the run."""
+
+    def rows(share: float = 0.0, texts: Sequence[str] = ()) -> list[str]:
+        return training_rows(config, new_task, replay, (share, texts))
+
+    def again(seed: int) -> torch.nn.Module:
+        other = config.with_(seed=seed)
+        order = _rows(other, _around(other, base, new_task, probes, replay, cancelled))
+        with torch.enable_grad(), tempfile.TemporaryDirectory() as scratch:  # a remedy changes weights without it
+            trainer = build_trainer(other, *base, order, [], scratch)
+            if cancelled is not None:
+                _stop_when(cancelled, trainer.model)
+            trainer.train()
+        return trainer.model
+
+    return Training(*base, config.seed, [probe.prompt for probe in probes if probe.prompt], rows, again)
 
 
-def lora_config(config: FineTuneConfig, model: PreTrainedModel) -> LoraConfig:
-    """peft's settings for this run. GPT-2 stores its weights transposed, and peft is told so."""
-    targets = config.target_modules
-    return LoraConfig(
-        r=config.rank,
-        lora_alpha=config.alpha,
-        use_rslora=config.scaling == "rslora",
-        lora_dropout=config.lora_dropout,
-        target_modules=targets if targets == "all-linear" else [name.strip() for name in targets.split(",")],
-        fan_in_fan_out=fan_in_fan_out(model),
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
-
-
-def training_rows(config: FineTuneConfig, new_task: list[str], replay: list[str] | None = None) -> list[str]:
-    """The texts of the whole run in order: ``steps * batch_size`` of them, each batch with its share of replay.
-
-    New-task rows come in shuffled rounds, so that each is seen equally often. Replay rows likewise.
-    """
-    rng = random.Random(config.seed)
-    if config.examples > len(new_task):
-        raise DataError(
-            f"examples is {config.examples} and the task has {len(new_task)} rows; ask for fewer, or 0 for all."
-        )
-    new_task = rng.sample(new_task, config.examples) if config.examples else new_task
-    replayed = round(config.replay * config.batch_size)
-    if config.replay and not replayed:
-        raise ValueError(
-            f"replay is {config.replay:g} and batch_size {config.batch_size}: less than half a row a batch. "
-            "Raise either."
-        )
-    new_rows = _rounds(new_task, (config.batch_size - replayed) * config.steps, rng)
-    old_rows = (
-        _rounds(replay if replay is not None else _replay(config.model), replayed * config.steps, rng)
-        if replayed
-        else []
-    )
-    rows = []
-    for step in range(config.steps):
-        batch = new_rows[step :: config.steps] + old_rows[step :: config.steps]
-        rng.shuffle(batch)
-        rows += batch
-    return rows
-
-
-def _rounds(texts: list[str], count: int, rng: random.Random) -> list[str]:
-    """``count`` texts: shuffled rounds through all of them."""
-    rows: list[str] = []
-    while len(rows) < count:
-        rows += rng.sample(texts, len(texts))
-    return rows[:count]
+def _changed_after(config: FineTuneConfig, around: Training, model: torch.nn.Module) -> torch.nn.Module | None:
+    """What the remedy and the fader make of the trained model; None where they leave it as it is."""
+    if not all(weight.isfinite().all() for weight in model.parameters()):
+        return None  # it diverged: there is nothing to mend
+    around.model = model
+    if change := config.at("after"):
+        change(around)
+    if config.strength == 1:
+        return model if change else None
+    model = ready_to_fade(model)
+    fade(model, config.strength, base=None if hasattr(model, "peft_config") else around.base)
+    return model
 
 
 def _stop_when(cancelled: Callable[[], bool], model: torch.nn.Module) -> None:
@@ -301,12 +231,6 @@ _first_sums: WeakKeyDictionary = (
 )  # what the weights of a cached model summed to when it was first used
 
 
-def _weight_sums(model: PreTrainedModel) -> tuple[float, ...]:
-    """A fingerprint that changes when somebody trains the base model itself."""
-    with torch.no_grad():
-        return tuple(torch.stack([p.double().sum() for p in model.parameters()]).tolist())
-
-
 # What a process needs again and again is read once. Models are kept one at a time: the next one may be large.
 @lru_cache(maxsize=1)
 def base_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -317,11 +241,11 @@ def _untouched(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """``base_model``, loaded anew if its weights have changed: runs with LoRA share its memory, so that merging the
     adapter of a kept model writes into it."""
     model, tokenizer = base_model(name)
-    sums = _weight_sums(model)
+    sums = weight_sums(model)
     if _first_sums.setdefault(model, sums) != sums:
         base_model.cache_clear()
         model, tokenizer = base_model(name)
-        _first_sums[model] = _weight_sums(model)
+        _first_sums[model] = weight_sums(model)
     return model, tokenizer
 
 
@@ -332,17 +256,9 @@ def _customer_service() -> DatasetDict:
 
 def default_probes(name: str) -> list[Probe]:
     """The practice models are asked their repertoire; any other model, general knowledge."""
-    return list(_probes(_source(name)))
+    return list(_probes(probe_source(name)))
 
 
 @lru_cache(maxsize=2)
 def _probes(source: Path) -> tuple[Probe, ...]:
     return tuple(load_probes(source))
-
-
-def _replay(name: str) -> list[str]:
-    return replay_texts(_source(name))
-
-
-def _source(name: str) -> Path:
-    return REPERTOIRE if name in SHIPPED else GENERAL

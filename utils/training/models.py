@@ -19,7 +19,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from capability_guard.models import ModelUnavailable, from_folder, from_hub, on_best_device
-from utils.training.data import DATA
+from utils.training.data import DATA, GENERAL, REPERTOIRE
 
 PRACTICE = DATA / "practice-gpt2"
 SHIPPED = {"practice": PRACTICE, "practice-small": DATA / "practice-small"}  # both know the repertoire
@@ -96,6 +96,12 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
     return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
 
 
+def weight_sums(model: torch.nn.Module) -> tuple[float, ...]:
+    """A fingerprint that changes when somebody trains the model: one sum a parameter."""
+    with torch.no_grad():
+        return tuple(torch.stack([p.double().sum() for p in model.parameters()]).tolist())
+
+
 def default_targets(model: PreTrainedModel) -> str:
     """The attention projections that the source lesson adapts: c_attn on GPT-2, q_proj and v_proj elsewhere."""
     return "c_attn" if model.config.model_type == "gpt2" else "q_proj,v_proj"
@@ -104,6 +110,11 @@ def default_targets(model: PreTrainedModel) -> str:
 def fan_in_fan_out(model: PreTrainedModel) -> bool:
     """Whether the layers store [in, out] weights, as GPT-2's Conv1D does. peft needs to be told."""
     return model.config.model_type == "gpt2"
+
+
+def probe_source(name: str) -> Path:
+    """Where the probes and the replay of a model are: the practice models' repertoire, or for any other general knowledge."""
+    return REPERTOIRE if name in SHIPPED else GENERAL
 
 
 def is_available(name: str) -> bool:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from utils.training.config import FineTuneConfig
 from utils.training.finetuning import finetune
+from utils.training.remedies import Remedy, register
 from utils.training.results import RunResult, by_setting
 
 SCHEMA = 2
@@ -95,7 +96,8 @@ def sweep(
         said = f"{len(wanted) - len(missing)} of {len(wanted)} runs come from {Path(store).name}"
         print(f"{said}; {len(missing)} to run.")
     if missing:
-        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(run)(config) for config in missing)
+        tasks = (delayed(_run)(run, config, config.cure) for config in missing)
+        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
         for result in tqdm(results, total=len(missing), desc="runs"):
             known[result.config] = None if result.diverged else Point.of(result)
             if store is not None:
@@ -103,6 +105,13 @@ def sweep(
     if diverged := [str(config) for config in wanted if known[config] is None]:
         print(f"Left out, since they diverged: {', '.join(diverged)}")
     return [known[config] for config in wanted if known[config] is not None]
+
+
+def _run(run: Callable[[FineTuneConfig], RunResult], config: FineTuneConfig, cure: Remedy | None) -> RunResult:
+    """One run, maybe in another process: a remedy of one's own has to be made known there."""
+    if cure is not None:
+        register(cure)
+    return run(config)
 
 
 # --- The store: one run a line, with the versions and the machine that it ran on ----------------------------------

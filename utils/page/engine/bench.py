@@ -26,8 +26,10 @@ from capability_guard.probes import live_subset
 from utils.page.engine.export import export
 from utils.training.config import FineTuneConfig
 from utils.training.data import everyday_texts, load_task
-from utils.training.finetuning import LIVE_PROBES, LIVE_TEXTS, default_probes, lora_config, training_rows
+from utils.training.finetuning import LIVE_PROBES, LIVE_TEXTS, default_probes
 from utils.training.models import load_model, working_copy
+from utils.training.rows import training_rows
+from utils.training.trainer import lora_config
 
 HERE = Path(__file__).parent
 WARM_UP = 5  # a browser's compiler needs a step or two until it is done

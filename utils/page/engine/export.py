@@ -19,7 +19,8 @@ from capability_guard.files import write_whole
 from capability_guard.probes import live_subset
 from utils.training.config import FineTuneConfig
 from utils.training.data import QUESTIONS, everyday_texts, load_task, replay_texts
-from utils.training.finetuning import LIVE_PROBES, LIVE_TEXTS, MAX_LENGTH, default_probes
+from utils.training.finetuning import LIVE_PROBES, LIVE_TEXTS, default_probes
+from utils.training.trainer import MAX_LENGTH
 from utils.training.models import SHIPPED, load_model
 
 BLOCK = 64  # weights that share a scale

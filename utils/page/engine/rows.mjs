@@ -1,4 +1,4 @@
-// Which rows a run trains on, in which order: `training_rows` of utils/training/finetuning.py, draw for draw.
+// Which rows a run trains on, in which order: `training_rows` of utils/training/rows.py, draw for draw.
 
 import { SettingsError } from "./config.mjs";
 import { PythonRandom } from "./random.mjs";

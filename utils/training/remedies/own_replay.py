@@ -1,0 +1,27 @@
+"""Replay without old data: a share of each batch is text that the base samples itself, from nothing.
+
+What a model says unasked is drawn from what it knows. Sources: Huang et al. 2024, SSR, arXiv 2403.01244; arXiv 2605.26097.
+"""
+
+from __future__ import annotations
+
+from utils.training.remedies.own_texts import not_asked, own_texts
+from utils.training.remedies.remedy import Remedy
+from utils.training.remedies.training import Training
+
+
+def rows(training: Training, weight: float) -> list[str]:
+    texts = own_texts(training.base, training.tokenizer, [""])
+    return training.rows(weight, not_asked(texts, training.asked))
+
+
+OWN_REPLAY = Remedy(
+    "own_replay",
+    "replay of its own text",
+    weight=0.25,
+    most=0.9,
+    unit="of each batch",
+    needs="sampling once",
+    paper="arXiv 2403.01244",
+    rows=rows,
+)
