@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from capability_guard.probes import load_probes
-from utils.claims import claim_card, experiments, verdicts
+from utils.claims import claim_brief, claim_card, experiments, verdicts
 from utils.claims.experiments import CLAIMS, Claim, Contrast
 from utils.claims.literature import SOURCES
 from utils.claims.runs import FOLDER, plan
@@ -251,6 +251,15 @@ def test_a_card_says_what_is_said_and_what_was_measured(claim):
     assert all(escape(finding.asks.removeprefix("For comparison: ")) in html for finding in card.verdict.findings)
     assert card.verdict.word in card.figure.get_suptitle() and card.figure.alt
     assert claim.title in repr(card) and "href" not in repr(card)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.key)
+def test_a_brief_is_the_verdict_one_finding_and_where_the_rest_stands(claim, root):
+    brief = claim_brief(claim.key)
+    first = verdicts.in_words(brief.verdict.findings[0])
+    assert brief.sentence == f"{claim.title}: {brief.verdict.word}. {first}."
+    assert escape(first) in brief._repr_html_() and len(brief.figure.axes) == 1 and brief.figure.alt
+    assert (root / "lessons" / brief._repr_html_().partition('href="')[2].partition('"')[0]).exists()
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.key)

@@ -6,9 +6,20 @@ import pytest
 from capability_guard.gate.rule import REGRESSED, judge
 from capability_guard.measurement import Measurement, Row
 from utils.course.lesson import missing_ideas, refusal, start
-from utils.figures.plots import alt_text, finding, plot_dashboard, plot_dose, plot_guess, plot_run, plot_runs
+from utils.figures.fades import plot_fader
+from utils.figures.plots import (
+    alt_text,
+    finding,
+    plot_dashboard,
+    plot_dose,
+    plot_guess,
+    plot_plane,
+    plot_run,
+    plot_runs,
+)
 from utils.figures.tables import answer_table, capability_table, curve_table, decision_table, result_answers
 from utils.training.config import FineTuneConfig
+from utils.training.fader import Faded
 from utils.training.finetuning import finetune
 from utils.training.sweeps import Point
 
@@ -92,6 +103,25 @@ def test_the_dashboard_hides_the_original_domain_and_the_dose_shows_every_run(ru
     ]
     dose = plot_dose(points, "A title").axes[0]
     assert dose.get_xscale() == "log" and sum(len(line.get_xdata()) for line in dose.get_lines()[1:]) == 4
+
+
+def test_a_fader_is_drawn_at_each_strength_and_its_title_names_the_best(run):
+    kept = {1.0: 2, 0.5: 9, 0.0: 10}  # of ten probes
+    path = [
+        Faded(at, 1.0, learned, 0.5, {}, before=(True,) * 10, after=(True,) * n + (False,) * (10 - n))
+        for (at, n), learned in zip(kept.items(), (0.8, 0.7, 0.0), strict=True)
+    ]
+    figure = plot_fader(run, path)
+    right = figure.axes[2]
+    drawn = right.get_lines()[0]
+    assert list(drawn.get_xdata()) == pytest.approx([80, 70, 0]) and list(drawn.get_ydata()) == [20, 90, 100]
+    assert {text.get_text() for text in right.texts} == {"1", "0.5", "0"}
+    assert "kept 20%. Turned down to 0.5: learned 70%, kept 90%" in figure.get_suptitle()
+    points = [Point(run.config, 0.7, 12.0, 3.0, 1.0)]
+    plane = plot_plane({"rates": points}, "learning_rate", "A title", fades={"turned down": path}).axes[0]
+    assert [list(line.get_ydata()) for line in plane.get_lines() if line.get_label() == "turned down"] == [
+        [-80, -10, 0]
+    ]
 
 
 def test_a_decision_of_the_gate_is_a_table_with_its_reasons():
