@@ -18,8 +18,8 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 import capability_guard.asking
 from capability_guard import fade, load_model, load_probes, save_probes, score_probes
 from capability_guard.cli import main
-from capability_guard.faded_folder import RECORD
-from capability_guard.halves import halves
+from capability_guard.fading.folder import RECORD
+from capability_guard.fading.halves import halves
 from capability_guard.measurement import Measurement
 from utils.training.data import REPERTOIRE
 from utils.training.models import PRACTICE
@@ -246,7 +246,7 @@ def test_texts_alone_may_report(run, probes, tmp_path):
 
 def test_a_half_that_reports_more_than_is_allowed_is_code_1(run, monkeypatch):
     """What chose a strength flatters it: here the other half sees the adapter as it is."""
-    import capability_guard.strengths as strengths
+    import capability_guard.fading.strengths as strengths
 
     measure = strengths.measure
 
@@ -463,7 +463,7 @@ def test_an_adapter_that_must_not_be_read(run, copy, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(
-        "capability_guard.faded_folder.read_text", forbidden
+        "capability_guard.fading.folder.read_text", forbidden
     )  # whoever may read all cannot be kept from one
     code, said, _ = run(adapter=copy)
     assert code == 2 and "adapter_config.json cannot be read (Permission denied); check its permissions." in said

@@ -33,8 +33,8 @@ from peft import (
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from capability_guard import fade
-from capability_guard.fading import parts_of
-from capability_guard.methods import EXACT, FadingError, checked, why_not
+from capability_guard.fading.methods import EXACT, FadingError, checked, why_not
+from capability_guard.fading.turning import parts_of
 
 pytestmark = pytest.mark.training  # half a minute
 IDS = torch.tensor([[3, 4, 17, 9, 31, 3], [8, 4, 4, 40, 22, 1]])  # with the tokens that are trained below, 3 and 4
@@ -552,7 +552,7 @@ def test_other_kinds_of_number():
 
 
 def test_an_error_in_the_middle_leaves_no_model_of_two_halves(monkeypatch):
-    import capability_guard.fading as fading
+    import capability_guard.fading.turning as fading
 
     model, base = whole(), llama()
     before, count, write = bits(model), iter(range(1000)), fading._write

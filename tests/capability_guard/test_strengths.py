@@ -15,15 +15,15 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-import capability_guard.strengths as strengths
+import capability_guard.fading.strengths as strengths
 from capability_guard import Probe, best_strength, compare, fade, load_model, load_probes, score_probes
 from capability_guard.asking import score
 from capability_guard.encoding import encode
+from capability_guard.fading.halves import check_half, halves
+from capability_guard.fading.methods import FadingError
 from capability_guard.gate.rule import PASSED, UNSURE, Rules
-from capability_guard.halves import check_half, halves
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Measurement, MeasurementError
-from capability_guard.methods import FadingError
 
 pytestmark = pytest.mark.training
 # The folder that holds practice-gpt2 and repertoire: COURSE_DATA, or data/ in the nearest folder above.

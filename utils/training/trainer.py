@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from transformers.utils import logging as hf_logging
 from trl import SFTConfig, SFTTrainer
 
-from capability_guard.methods import why_not
+from capability_guard.fading.methods import why_not
 from utils.training.config import FineTuneConfig
 from utils.training.models import fan_in_fan_out, working_copy
 from utils.training.remedies import Batch

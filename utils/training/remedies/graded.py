@@ -10,7 +10,7 @@ import re
 
 import torch
 
-from capability_guard.fading import mixed, parts_of
+from capability_guard.fading.turning import mixed, parts_of
 from utils.training.remedies.remedy import Remedy
 from utils.training.remedies.training import Training
 

@@ -18,7 +18,7 @@ Most docstrings end with an example, and a test runs each of them. An example ma
 To read the code, take it in the order in which it works: ``probes`` (what is asked), ``encoding`` (as tokens), ``forward``
 and ``generation`` (one pass, and what comes after it), ``asking`` (right or wrong), ``monitor`` (during training),
 ``measurement`` and ``measuring`` (as a file), ``statistics`` and ``verdict`` (noise or not), ``gate`` (ship it or not);
-then ``fading`` (turned down, it forgets less) and ``strengths`` (by how much).
+then ``fading`` (turned down, it forgets less).
 """
 
 from importlib import import_module
@@ -40,8 +40,8 @@ _HOME = {
     "measure": "measuring",
     "judge": "gate",
     "compare": "verdict",
-    "fade": "fading",
-    "best_strength": "strengths",
+    "fade": "fading.turning",
+    "best_strength": "fading.strengths",
 }
 __all__ = list(_HOME)
 
@@ -61,7 +61,8 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not run the function above
     from capability_guard.asking import score_probes as score_probes
-    from capability_guard.fading import fade as fade
+    from capability_guard.fading.strengths import best_strength as best_strength
+    from capability_guard.fading.turning import fade as fade
     from capability_guard.gate import judge as judge
     from capability_guard.measurement import Measurement as Measurement
     from capability_guard.measuring import measure as measure
@@ -72,5 +73,4 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run the functio
     from capability_guard.probes import Probe as Probe
     from capability_guard.probes import load_probes as load_probes
     from capability_guard.probes import save_probes as save_probes
-    from capability_guard.strengths import best_strength as best_strength
     from capability_guard.verdict import compare as compare

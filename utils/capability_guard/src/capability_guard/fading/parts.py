@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from capability_guard.methods import FadingError
+from capability_guard.fading.methods import FadingError
 
 Base = nn.Module | Mapping[str, torch.Tensor] | str | Path | None  # where the base's own weights are
 
@@ -114,8 +114,8 @@ def check(part: Part) -> None:
 
     >>> check(Part("output", model.lm_head, "weight", base=torch.zeros(1536, 64)))
     Traceback (most recent call last):
-    capability_guard.methods.FadingError: The weights 'output' are (1536, 192) in the tuned model and (1536, 64) in the base (were
-    tokens added?); give a base of the same size: resize its embeddings, save it, and name that.
+    capability_guard.fading.methods.FadingError: The weights 'output' are (1536, 192) in the tuned model and (1536, 64) in the
+    base (were tokens added?); give a base of the same size: resize its embeddings, save it, and name that.
     """
     weight, base = part.weight, part.base
     if weight.device.type == "meta" or (base is not None and base.device.type == "meta"):

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from capability_guard.adapter_parts import active_adapters, adapter_parts, merged_adapters
-from capability_guard.methods import FadingError, checked
-from capability_guard.parts import Base, Part, check, whole_parts
+from capability_guard.fading.adapter_parts import active_adapters, adapter_parts, merged_adapters
+from capability_guard.fading.methods import FadingError, checked
+from capability_guard.fading.parts import Base, Part, check, whole_parts
 from capability_guard.processes import is_split
 
 # On the module that has the weight, so that it is copied and thrown away with it: {name: (strength, tuned values, CPU)}.

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from capability_guard.asking import ask, encode_probes, score
 from capability_guard.chat import Chat
 from capability_guard.encoding import context_length, encode
-from capability_guard.fading import fade
+from capability_guard.fading.halves import check_half, halves, rules_of_half, whole
+from capability_guard.fading.methods import FadingError, checked
+from capability_guard.fading.parts import Base, base_weights
+from capability_guard.fading.turning import fade
 from capability_guard.gate.rule import PASSED, REGRESSED, Decision, Rules, judge_by
-from capability_guard.halves import check_half, halves, rules_of_half, whole
 from capability_guard.measurement import Measurement
 from capability_guard.measuring import measure
-from capability_guard.methods import FadingError, checked
-from capability_guard.parts import Base, base_weights
 from capability_guard.probes import CONTAINS_TOKENS, Probe
 from capability_guard.verdict import Verdict, compare
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
+from capability_guard.fading.methods import FadingError, why_not
 from capability_guard.files import read_text
-from capability_guard.methods import FadingError, why_not
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ def settings_of(adapter: str | Path) -> dict[str, Any]:
 
     >>> settings_of(FOLDER)
     Traceback (most recent call last):
-    capability_guard.methods.FadingError: ... has no adapter_config.json; an adapter is a folder that save_pretrained wrote, as
+    capability_guard.fading.methods.FadingError: ... has no adapter_config.json; an adapter is a folder that save_pretrained wrote, as
     safetensors.
     """
     folder = Path(adapter)
@@ -69,7 +69,7 @@ def check_place(out: str | Path, sources: list[str]) -> None:
     >>> _ = (FOLDER / "mine.txt").write_text("precious")
     >>> check_place(FOLDER, [])
     Traceback (most recent call last):
-    capability_guard.methods.FadingError: ... is there and holds 'mine.txt', which no fading wrote; name another folder.
+    capability_guard.fading.methods.FadingError: ... is there and holds 'mine.txt', which no fading wrote; name another folder.
     """
     place = Path(out).absolute()
     for source in (Path(name).absolute() for name in sources if Path(name).exists()):
@@ -134,7 +134,7 @@ def write_adapter(model: PreTrainedModel, adapter: str | Path, out: str | Path, 
     OSError when it cannot be written; then nothing is left there.
 
     >>> from peft import LoraConfig, get_peft_model
-    >>> from capability_guard.fading import fade
+    >>> from capability_guard.fading.turning import fade
     >>> from capability_guard.models import load_model
     >>> get_peft_model(load_model(MODEL)[0], LoraConfig(fan_in_fan_out=True)).save_pretrained(FOLDER / "a")
     >>> tuned, _ = load_model(MODEL, FOLDER / "a")

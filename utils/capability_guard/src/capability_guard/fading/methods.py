@@ -19,7 +19,7 @@ class FadingError(ValueError):
 
     >>> raise FadingError("The strength is 1.2; give a number from 0 to 1.")
     Traceback (most recent call last):
-    capability_guard.methods.FadingError: The strength is 1.2; give a number from 0 to 1.
+    capability_guard.fading.methods.FadingError: The strength is 1.2; give a number from 0 to 1.
     """
 
 
@@ -104,7 +104,7 @@ def checked(strength: Any) -> float:
 
     >>> checked(1.2)
     Traceback (most recent call last):
-    capability_guard.methods.FadingError: The strength is 1.2; give a number from 0 (the base) to 1 (the tuned model).
+    capability_guard.fading.methods.FadingError: The strength is 1.2; give a number from 0 (the base) to 1 (the tuned model).
     """
     # To Python, True is the number 1; whoever wrote it meant something else.
     if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength <= 1 or math.isnan(strength):

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from capability_guard.methods import FadingError, why_not
-from capability_guard.parts import Base, Part, base_weights, owned
+from capability_guard.fading.methods import FadingError, why_not
+from capability_guard.fading.parts import Base, Part, base_weights, owned
 
 # Where a layer has what it knows of each adapter, by its kind.
 HOLDERS = (

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+from capability_guard.fading.methods import FadingError
 from capability_guard.gate.rule import PASSED, Comparison, Decision, Rules, judge_by
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Measurement
-from capability_guard.methods import FadingError
 from capability_guard.probes import Probe
 
 
@@ -66,7 +66,7 @@ def check_half(base: Measurement, rules: Rules, certain: bool = True) -> None:
     >>> check_half(Measurement.of(probes, [True] * 59, model="base"), Rules())
     >>> check_half(Measurement.of(probes[1:], [True] * 58, model="base"), Rules())
     Traceback (most recent call last):
-    capability_guard.methods.FadingError: One half of the probes chooses the strength and the other reports on it, and a half
+    capability_guard.fading.methods.FadingError: One half of the probes chooses the strength and the other reports on it, and a half
     cannot pass even if nothing is lost: ... It takes at least about 59 such probes to tell (58 asked).
     """
     decision = judge_by(rules, base, replace(base, model="the same"))
