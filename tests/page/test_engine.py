@@ -388,7 +388,7 @@ BAD = [
     {"rank": 0}, {"rank": 65}, {"rank": 2.5}, {"rank": "8"}, {"rank": True}, {"learning_rate": 0}, {"learning_rate": 2},
     {"method": "dora"}, {"scaling": "big"}, {"steps": 0}, {"replay": 0.95}, {"seed": -1}, {"lora_dropout": 1}, {"steps": None},
     {"examples": 100}, {"replay": 0.01}, {"batch_size": 0}, {"lora_alpha": 0}, {"evaluate_every": 0}, {"learnin_rate": 1e-3},
-    {"target_modules": "q_proj"}, {"dropout": "yes"}, {"model": "gpt2"}, [], 3,
+    {"target_modules": "q_proj"}, {"dropout": "yes"}, {"remedy": "dora"}, {"remedy_weight": 0.3}, {"model": "gpt2"}, [], 3,
 ]  # fmt: skip
 
 
@@ -403,7 +403,7 @@ def test_bad_settings_get_one_clear_sentence(engine, changes):
         ((name, value),) = changes.items()
         assert name in sentence
         python = python_sentence(changes)
-        if python and name not in ("rank", "steps"):  # the page's ranks end at 64
+        if python and name not in ("rank", "steps", "remedy_weight"):  # the page's ranks end at 64, and it has no remedies
             assert sentence.partition(";")[0] == python.partition(";")[0].replace("'", '"')
 
 
@@ -457,7 +457,7 @@ def test_the_bad_settings_are_bad_in_python_too():
     """So that the page and the course agree on what may be asked for."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        own = ("rank", "target_modules", "dropout", "model", "examples", "replay")  # bounds of the page, or of its data
+        own = ("rank", "target_modules", "dropout", "model", "examples", "replay", "remedy")  # bounds of the page, or of its data
         for changes in BAD[:-2]:
             if not set(changes) & set(own):
                 assert python_sentence(changes) or set(changes) - set(FineTuneConfig().to_dict()), changes

@@ -21,7 +21,8 @@ const RANGES = {
   evaluate_every: [1, 1_000_000, true],
   strength: [0, 1, false],
 };
-const NAMES = ["model", "target_modules", "dropout", ...Object.keys(CHOICES), ...Object.keys(RANGES)];
+const REMEDY = ["remedy", "remedy_weight"]; // known, so that they can be refused by what they are
+const NAMES = ["model", "target_modules", "dropout", ...REMEDY, ...Object.keys(CHOICES), ...Object.keys(RANGES)];
 
 const shown = (value) => (typeof value === "number" ? String(value) : JSON.stringify(value) ?? String(value));
 
@@ -54,6 +55,12 @@ export function settings(changes, defaults) {
   }
   if (config.model !== defaults.model) {
     throw new SettingsError(`model is ${shown(config.model)} and "${defaults.model}" is loaded; load the other one first.`);
+  }
+  for (const name of REMEDY) {
+    if (config[name] || config[name] === 0) {
+      const where = "leave it out, or run these settings in the course's notebooks";
+      throw new SettingsError(`${name} is ${shown(config[name])}, and this page trains without remedies; ${where}.`);
+    }
   }
   targetBits(config.target_modules);
   return Object.freeze({ ...config, scale: scaleOf(config) });
