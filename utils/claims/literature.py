@@ -15,6 +15,11 @@ _PAPERS = {
     "lin": ("Lin et al. 2025", "https://arxiv.org/abs/2509.20758"),
     "spurious": ("Zheng et al. 2025", "https://arxiv.org/abs/2501.13453"),
     "ibrahim": ("Ibrahim et al. 2024", "https://arxiv.org/abs/2403.08763"),
+    "wise": ("Wortsman et al. 2021", "https://arxiv.org/abs/2109.01903"),
+    "averaging": ("Lin et al. 2023", "https://arxiv.org/abs/2309.06256"),
+    "asft": ("Zhu et al. 2025", "https://arxiv.org/abs/2509.23753"),
+    "ssr": ("Huang et al. 2024", "https://arxiv.org/abs/2403.01244"),
+    "projections": ("arXiv 2510.08564", "https://arxiv.org/abs/2510.08564"),
     "peft": (
         "PEFT's method comparison",
         "https://github.com/huggingface/peft/tree/main/method_comparison/MetaMathQA",
@@ -82,12 +87,36 @@ SOURCES = {
         "Nothing: this claim is not in common advice.",
         "{razor} found that the KL divergence between base and tuned model, measured on the new task, predicts forgetting, and "
         "that the size of the weight change does not. The bars set here are ours, not theirs: a rank correlation above 0.8, better "
-        "than what was learned predicts it, and no difference at equal KL. The interval of the correlation is for these 43 settings.",
+        "than what was learned predicts it, and no difference at equal KL. The interval of the correlation is for these "
+        "settings alone.",
     ),
     "recovery": _sources(
         "Nothing: this claim is not in common advice.",
         "{spurious} report that much of the damage falls into some 150 first steps, and that a few examples recover it: so what "
         "seems forgotten may be out of reach only. (We read this paper in a summary.) Our runs have 40 steps in all, of which we "
         "look at the first quarter: that is another test.",
+    ),
+    "fader": _sources(
+        "Nothing: no common advice says that a finished fine-tuning can be turned down.",
+        "{wise} average the weights of a fine-tuned model with those it started from, and gain robustness at little cost. {averaging} "
+        "find the same averaging among the best of many remedies for what alignment makes a model forget.",
+    ),
+    "no_old_data": _sources(
+        "Without the original data, little can be done.",
+        "{asft} hold the tuned model near the base by a KL term on the new task's own rows. Other remedies have papers of their "
+        "own; few were compared at equal learning.",
+    ),
+    "own_replay": _sources(
+        "Replay needs the data that the model was first trained on.",
+        "{ssr} let the model write its own rehearsal texts, and report that they do nearly as well as real ones.",
+    ),
+    "placement": _sources(
+        "Put LoRA on the attention: that is where it began.",
+        "Divided. In {peft}, an adapter on the MLP alone forgot less than one on the attention. {projections} speaks for the "
+        "attention projections.",
+    ),
+    "pairs": _sources(
+        "Remedies are named one at a time.",
+        "We know of no comparison of replay with and without averaging at equal learning.",
     ),
 }

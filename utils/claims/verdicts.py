@@ -17,6 +17,7 @@ from utils.claims.statistics import Finding, interval, outcome, verdict
 from utils.training.sweeps import Point
 
 FILE = FOLDER / "verdicts.json"
+LEAGUE_FILE = FOLDER / "league-verdicts.json"
 BEGIN, END = "<!-- verdicts: written by `make claims` -->", "<!-- end of verdicts -->"
 SCHEMA = 1
 
@@ -122,10 +123,10 @@ def in_words(finding: Finding) -> str:
     return f"{finding.asks}: {size} ({low} to {high}{claimed})" + (f": {finding.outcome}" if finding.outcome else "")
 
 
-def one_line_each(verdicts: dict[str, Verdict]) -> str:
+def one_line_each(verdicts: dict[str, Verdict], claims: Sequence[Claim] = CLAIMS) -> str:
     """Each claim in one line of Markdown: its verdict, and one finding, of those as claimed if there is one."""
     lines = []
-    for claim in CLAIMS:
+    for claim in claims:
         found = verdicts[claim.key]
         met, unmet = found.met(claim)
         first = _first(met or unmet).partition("; and ")[0]
@@ -133,13 +134,13 @@ def one_line_each(verdicts: dict[str, Verdict]) -> str:
     return "\n".join(lines)
 
 
-def as_table(verdicts: dict[str, Verdict]) -> str:
+def as_table(verdicts: dict[str, Verdict], claims: Sequence[Claim] = CLAIMS) -> str:
     """The table of verdicts as Markdown: for each claim a finding that speaks for it, and the clearest against.
 
     Both are of the practice models; SmolLM2's are counted in a column of their own.
     """
     rows = ["| | claim | verdict | as claimed | otherwise | on SmolLM2 |", "|---|---|---|---|---|---|"]
-    for claim in CLAIMS:
+    for claim in claims:
         found = verdicts[claim.key]
         met, unmet = found.met(claim)
         shown, asked = (sum(f.model == "smollm2" for f in findings) for findings in (met, met + unmet))
