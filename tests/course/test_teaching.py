@@ -1,11 +1,14 @@
 """What TEACHING.md holds is made from the course, and what measures for it measures for real."""
 
+import re
 import sys
 from contextlib import contextmanager
 
 import pytest
 
 from utils.course.maintain import binder_limit, classroom_load, teaching
+from utils.course.maintain.store_lessons import lesson_paths, read
+from utils.quiz.objectives import course_quiz
 
 TEXT = teaching.TEACHING.read_text(encoding="utf-8")
 PARTS = ("exercises", "quiz-key", "classroom-sizes", "classroom-waits", "binder-limit")
@@ -29,6 +32,29 @@ def test_every_exercise_with_a_solution_is_there_and_no_hint_is():
     ):
         assert words in answers
     assert "Hint" not in answers and answers.count("<details>") == answers.count("</details>")
+
+
+def numbers(words: str) -> list[int]:
+    """Of "1, 4 and 5", and of a range, "3 to 5", its two ends."""
+    return [int(number) for number in re.findall(r"\d+", words)]
+
+
+def test_every_lesson_part_and_question_that_the_plans_name_is_there():
+    plans, listed = TEXT[: TEXT.index("## Answers")], r"\d+(?:(?:, | and | to )\d+)*"
+    parts = {}
+    for path in lesson_paths():
+        words = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+        parts[int(path.stem[:2])] = {int(n) for n in re.findall(r"^## (\d+)\. ", words, re.MULTILINE)}
+    links = re.findall(r"\[[Ll]esson (\d+)\]\((\w+\.ipynb)\)", plans)
+    assert len(links) > 15
+    for number, file in links:
+        assert int(number) == int(file[:2]) and (teaching.TEACHING.parent / file).exists(), (number, file)
+    named = re.findall(rf"[Ll]esson (\d+)(?:\]\([^)]*\))?(?: instead)?[,:] parts? ({listed})", plans)
+    assert len(named) > 15
+    for lesson, which in named:
+        assert set(numbers(which)) <= parts[int(lesson)], f"lesson {lesson} has no part {which}"
+    asked = re.findall(rf"questions:? ({listed})", plans)
+    assert len(asked) == 2 and all(1 <= n <= len(course_quiz()[0]) for which in asked for n in numbers(which))
 
 
 def test_the_measured_tables_are_there_and_complete():
