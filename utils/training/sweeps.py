@@ -12,9 +12,10 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -78,7 +79,8 @@ def sweep(
     *,
     store: str | Path | None = None,
     jobs: int | None = None,
-    run: Callable[[FineTuneConfig], RunResult] = train_one,
+    run: Callable[..., Any] = train_one,
+    together: Callable[[FineTuneConfig], Hashable] | None = None,
 ) -> list[Point]:
     """One Point for each of ``configs`` with each of ``seeds``, in that order.
 
@@ -87,6 +89,7 @@ def sweep(
     jobs: how many runs at a time; None means one, or what joblib's surrounding context says, such as a cluster's workers.
     run: what to do for one setting, by default the course's task and probes: a function of a module, so that another
     process can find it. Give each such function a store of its own: settings alone tell runs in a store apart.
+    together: settings of which this says the same are run in one go: ``run`` gets a list of them, and gives as many results.
     Runs that diverged are left out, and named. Raises ValueError for a store that cannot be read.
     """
     wanted = list(dict.fromkeys(config.with_(seed=seed) for config in configs for seed in seeds))
@@ -96,22 +99,26 @@ def sweep(
         said = f"{len(wanted) - len(missing)} of {len(wanted)} runs come from {Path(store).name}"
         print(f"{said}; {len(missing)} to run.")
     if missing:
-        tasks = (delayed(_run)(run, config, config.cure) for config in missing)
-        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
-        for result in tqdm(results, total=len(missing), desc="runs"):
-            known[result.config] = None if result.diverged else Point.of(result)
+        groups: dict[Hashable, list[FineTuneConfig]] = {}
+        for config in missing:
+            groups.setdefault(together(config) if together else config, []).append(config)
+        tasks = (delayed(_run)(run, group if together else group[0], group[0].cure) for group in groups.values())
+        done = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+        for some in tqdm(done, total=len(groups), desc="runs"):
+            for result in (results := some if together else [some]):
+                known[result.config] = None if result.diverged else Point.of(result)
             if store is not None:
-                save([result], store)
+                save(results, store)
     if diverged := [str(config) for config in wanted if known[config] is None]:
         print(f"Left out, since they diverged: {', '.join(diverged)}")
     return [known[config] for config in wanted if known[config] is not None]
 
 
-def _run(run: Callable[[FineTuneConfig], RunResult], config: FineTuneConfig, cure: Remedy | None) -> RunResult:
+def _run(run: Callable[..., Any], settings: Any, cure: Remedy | None) -> Any:
     """One run, maybe in another process: a remedy of one's own has to be made known there."""
     if cure is not None:
         register(cure)
-    return run(config)
+    return run(settings)
 
 
 # --- The store: one run a line, with the versions and the machine that it ran on ----------------------------------

@@ -20,7 +20,7 @@ class Training:
     base: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     seed: int
-    asked: Sequence[str]
-    rows: Callable[..., list[str]]
-    again: Callable[[int], torch.nn.Module]
+    asked: Sequence[str] = ()
+    rows: Callable[..., list[str]] | None = None
+    again: Callable[[int], torch.nn.Module] | None = None
     model: torch.nn.Module | None = None
