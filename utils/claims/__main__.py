@@ -20,8 +20,8 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table as RichTable  # noqa: E402
 
 from capability_guard.models import ModelUnavailable  # noqa: E402
-from utils.claims.experiments import CLAIMS, SEEDS, Claim  # noqa: E402
-from utils.claims.league import LEAGUE  # noqa: E402
+from utils.claims.experiments import CLAIMS, Claim  # noqa: E402
+from utils.claims.league import LEAGUE, SEEDS  # noqa: E402
 from utils.claims.league_runs import decide_league, estimate, league_plan  # noqa: E402
 from utils.claims.league_table import league_table  # noqa: E402
 from utils.claims.league_table import save as save_table  # noqa: E402
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     show(verdicts, CLAIMS)
     league = decide_league([point for name in league_plan() for point in points.get(name, ())])
     save(league, options.folder / "league-verdicts.json")
-    save_table(league_table(points.get("league", ()), SEEDS["practice"]), options.folder / "league-table.json")
+    save_table(league_table(points.get("league", ()), SEEDS), options.folder / "league-table.json")
     show(league, LEAGUE)
     if options.folder == FOLDER:
         write_into(README, one_line_each(verdicts))

@@ -18,7 +18,6 @@ from capability_guard.encoding import context_length, encode
 from capability_guard.questions import KL_POSITIONS
 from capability_guard.weights import Weights, put_back, trained_weights
 from utils.claims import league
-from utils.claims.experiments import SEEDS
 from utils.claims.runs import FOLDER, Runs
 from utils.claims.samples import Table
 from utils.claims.verdicts import Verdict, decide, tables_of
@@ -121,13 +120,11 @@ class LeagueRuns(Runs):
 
 def league_plan(folder: Path = FOLDER) -> dict[str, LeagueRuns]:
     """The tables of the league, kept in ``folder``. SmolLM2's remedies are known once the practice model's runs are there."""
-    practice = LeagueRuns(folder / "league.jsonl", league.PRACTICE, SEEDS["practice"])
+    practice = LeagueRuns(folder / "league.jsonl", league.PRACTICE, league.SEEDS)
     return {
         "league": practice,
-        "league-small": LeagueRuns(folder / "league-small.jsonl", league.PRACTICE_SMALL, SEEDS["practice"]),
-        "league-smollm2": LeagueRuns(
-            folder / "league-smollm2.jsonl", league.on_smollm2(_best(practice)), SEEDS["smollm2"]
-        ),
+        "league-small": LeagueRuns(folder / "league-small.jsonl", league.PRACTICE_SMALL, league.SEEDS),
+        "league-smollm2": LeagueRuns(folder / "league-smollm2.jsonl", league.on_smollm2(_best(practice)), league.SEEDS),
     }
 
 
@@ -158,8 +155,8 @@ def estimate(folder: Path, jobs: int) -> list[str]:
 def decide_league(points: Sequence[Point]) -> dict[str, Verdict]:
     """Claims 9 to 13. Without SmolLM2's runs its contrasts are "not measured"."""
     whole = []
-    for family, seeds in SEEDS.items():
-        whole += with_every_seed([p for p in points if (p.config.model == "smollm2") == (family == "smollm2")], seeds)
+    for smollm2 in (False, True):
+        whole += with_every_seed([p for p in points if (p.config.model == "smollm2") == smollm2], league.SEEDS)
     return decide(tables_of(whole), league.LEAGUE)
 
 
