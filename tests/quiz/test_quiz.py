@@ -287,6 +287,13 @@ def test_text_is_escaped():
     assert rich("a <b> & `x<y`\n\n**c**") == "<p>a &lt;b&gt; &amp; <code>x&lt;y</code></p><p><b>c</b></p>"
 
 
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_no_star_and_no_backtick_is_left_over(name):
+    question = QUESTIONS[name]
+    for text in (question.text, *question.reasons(), *(option.text for option in question.options)):
+        assert not set("*`") & set(rich(text)), text
+
+
 def test_an_unknown_question_is_named():
     with pytest.raises(ValueError, match="There is no question 'nine'; use one of what-happened, one-knob"):
         quiz("nine")
