@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils.page.engine.export import export, weights_of
+from utils.page.engine.export import export, pack_weights, unpack_weights, weights_of
 from utils.training.models import load_model
 
 NODE = shutil.which("node")
@@ -75,6 +76,21 @@ def without_dropout(name: str):
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
+    return model, tokenizer
+
+
+def rounded(name: str):
+    """(model, tokenizer) of a practice model that has the very weights that the page computes with, and drops nothing."""
+    model, tokenizer = without_dropout(name)
+    model = copy.deepcopy(model)
+    weights = weights_of(model)
+    rest = torch.from_numpy(unpack_weights(pack_weights(weights), len(weights)))
+    with torch.no_grad():
+        for key, tensor in model.state_dict().items():
+            if key != "lm_head.weight":
+                tensor.copy_(rest[: tensor.numel()].view_as(tensor))
+                rest = rest[tensor.numel() :]
+    assert not len(rest)
     return model, tokenizer
 
 

@@ -3,20 +3,21 @@
 import hashlib
 import math
 import random
+import subprocess
 import warnings
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
-from node_engine import EngineError, NodeEngine, exported, needs_node, torch_loss, without_dropout
+from node_engine import EngineError, NodeEngine, exported, needs_node, rounded, torch_loss, without_dropout
 from peft import get_peft_model
 from peft.helpers import rescale_adapter_scale
 
 from capability_guard.jsonl import load_jsonl
 from capability_guard.matching import ends
 from utils.page.engine import build
-from utils.page.engine.export import pack_weights, unpack_weights, weights_of
+from utils.page.engine.export import BLOCK, pack_weights, unpack_weights, weights_of
 from utils.training.config import FineTuneConfig
 from utils.training.data import DATA, load_task, replay_texts
 from utils.training.models import working_copy
@@ -73,22 +74,43 @@ def test_another_compiler_is_refused(monkeypatch, tmp_path):
 
 
 # --- What is exported -----------------------------------------------------------------------------------------------
-def test_weights_lose_a_ninth_of_what_float16_loses(torch_model):
+@pytest.mark.parametrize("bits", [8, 12])
+def test_a_weight_is_off_by_half_a_code_at_most(torch_model, bits):
     weights = weights_of(torch_model[0])
-    again = unpack_weights(pack_weights(weights), len(weights))
-    error, half = (np.abs(x.astype(np.float64) - weights) for x in (again, weights.astype(np.float16)))
-    assert 6 * np.sqrt((error**2).mean()) < np.sqrt((half**2).mean())
+    packed = pack_weights(weights, bits)
+    again = unpack_weights(packed, len(weights))
+    blocks = -(-len(weights) // BLOCK)
+    assert len(packed) == 4 + 2 * blocks + blocks * BLOCK * bits // 8
+    largest = np.abs(np.pad(weights, (0, -len(weights) % BLOCK))).reshape(-1, BLOCK).max(axis=1)
+    unit = np.frombuffer(packed, "<f4", 1)[0]
+    most = 0.5 * (largest / (2 ** (bits - 1) - 1) + unit) * 1.001
+    assert (np.abs(again - weights) <= np.repeat(most, BLOCK)[: len(weights)]).all()
+
+
+def test_nothing_is_packed_as_nothing():
     assert (unpack_weights(pack_weights(np.zeros(70, "<f4")), 70) == 0).all()
 
 
 @needs_node
-def test_the_download_is_small(engine):
-    names = ("config.json", "tokenizer.json", "data.json", "weights.bin")
-    code = [file for file in build.HERE.glob("*.mjs") if file.name != "bench.mjs"]
-    size = sum((engine.folder / name).stat().st_size for name in names) + sum(
-        f.stat().st_size for f in [build.WASM, *code]
+def test_what_the_page_unpacks_is_what_python_unpacks(tmp_path):
+    """To the last bit, for any number of bits; and bytes of another model are refused."""
+    generator = np.random.default_rng(0)
+    weights = (generator.normal(size=1000) * generator.choice([1e-4, 1, 30], size=1000)).astype("<f4")
+    script = (
+        "const { decodeWeights } = await import(process.argv[1]);"
+        "const bytes = (await import('node:fs')).readFileSync(process.argv[2]);"
+        "process.stdout.write(new Uint8Array(decodeWeights(Uint8Array.from(bytes).buffer, Number(process.argv[3])).buffer));"
     )
-    assert size < 4.7e6
+
+    def unpacked(packed: bytes, count: int) -> subprocess.CompletedProcess:
+        (tmp_path / "weights.bin").write_bytes(packed)
+        arguments = [(build.HERE / "weights.mjs").as_uri(), str(tmp_path / "weights.bin"), str(count)]
+        return subprocess.run(["node", "--input-type=module", "--eval", script, *arguments], capture_output=True)
+
+    for bits in (5, 12):
+        packed = pack_weights(weights, bits)
+        assert unpacked(packed, 1000).stdout == unpack_weights(packed, 1000).tobytes()
+    assert b"which 2000 weights never take; export both again, from one model." in unpacked(packed, 2000).stderr
 
 
 # --- Tokenizer, rows, random numbers ----------------------------------------------------------------------------------
@@ -282,7 +304,7 @@ def test_dropout_does_not_depend_on_how_rows_are_grouped(engine):
 @pytest.mark.training
 @pytest.mark.parametrize("name", ["practice", "practice-small"])
 def test_the_exported_weights_answer_as_the_real_ones(tmp_path, name):
-    """At step 0, on every probe that the page asks: the 16-bit weights flip none, and the losses agree to four digits."""
+    """At step 0, on every probe that the page asks: rounding flips none, and hardly moves a loss. Prints how far."""
     folder = exported(tmp_path, name)
     measured = []
     for weights in ("weights.bin", "weights.f32"):
@@ -290,9 +312,26 @@ def test_the_exported_weights_answer_as_the_real_ones(tmp_path, name):
         measured.append(engine("measure", {"probes": "all"}))
         engine.close()
     packed, real = measured
-    assert packed["outcomes"] == real["outcomes"] and len(real["outcomes"]) == len(engine.data["probes"])
-    for loss in ("train_loss", "held_out_loss", "original_loss"):
-        assert packed[loss] == pytest.approx(real[loss], abs=1e-4)
+    assert len(real["outcomes"]) == len(engine.data["probes"])
+    flipped = sum(a != b for a, b in zip(packed["outcomes"], real["outcomes"], strict=True))
+    losses = ("train_loss", "held_out_loss", "original_loss")
+    apart = max(abs(packed[loss] - real[loss]) for loss in losses)
+    print(f"{name}: {flipped} of {len(real['outcomes'])} outcomes flipped, losses {apart:.1e} nats apart at most")
+    assert flipped == 0 and apart < 5e-3
+
+
+@needs_node
+@pytest.mark.training
+def test_with_rounded_weights_torch_gives_what_the_page_gives(tmp_path):
+    model, tokenizer = rounded("practice")
+    engine = NodeEngine(exported(tmp_path, "practice"), "weights.bin")
+    ids = tokenizer("Play Ode to Joy, part 1. E E F G").input_ids
+    with torch.no_grad():
+        wanted = model(input_ids=torch.tensor([ids])).logits[0, -1].numpy()
+    np.testing.assert_allclose(engine("logits", ids), wanted, atol=1e-4)
+    rows = engine("rows", {})[0]
+    assert engine("loss", rows, 0, 0) == pytest.approx(torch_loss(model, rows).item(), abs=1e-4)
+    engine.close()
 
 
 @needs_node
@@ -403,7 +442,11 @@ def test_bad_settings_get_one_clear_sentence(engine, changes):
         ((name, value),) = changes.items()
         assert name in sentence
         python = python_sentence(changes)
-        if python and name not in ("rank", "steps", "remedy_weight"):  # the page's ranks end at 64, and it has no remedies
+        if python and name not in (
+            "rank",
+            "steps",
+            "remedy_weight",
+        ):  # the page's ranks end at 64, and it has no remedies
             assert sentence.partition(";")[0] == python.partition(";")[0].replace("'", '"')
 
 
@@ -457,7 +500,15 @@ def test_the_bad_settings_are_bad_in_python_too():
     """So that the page and the course agree on what may be asked for."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        own = ("rank", "target_modules", "dropout", "model", "examples", "replay", "remedy")  # bounds of the page, or of its data
+        own = (
+            "rank",
+            "target_modules",
+            "dropout",
+            "model",
+            "examples",
+            "replay",
+            "remedy",
+        )  # bounds of the page, or of its data
         for changes in BAD[:-2]:
             if not set(changes) & set(own):
                 assert python_sentence(changes) or set(changes) - set(FineTuneConfig().to_dict()), changes

@@ -3,7 +3,7 @@
 from statistics import mean
 
 import pytest
-from node_engine import NodeEngine, exported, needs_node, without_dropout
+from node_engine import NodeEngine, exported, needs_node, rounded, without_dropout
 
 from utils.training import finetuning
 from utils.training.config import FineTuneConfig
@@ -86,6 +86,25 @@ def test_the_curve_is_pythons(request, monkeypatch, name):
     assert [engine("answer", question) for question in QUESTIONS] == result.answers_after
 
 
+@pytest.mark.parametrize("name", ["careful", "reckless"])
+def test_the_pages_own_weights_give_torchs_curve_and_nearly_that_of_the_real_ones(engine, monkeypatch, name):
+    """40 steps: torch with the same rounded weights gives the same curve. Prints how far the real weights' curve is from it."""
+    config = SETTINGS[name].with_(lora_dropout=0.0)
+    result, losses = trained_by_python(config, rounded("practice"), monkeypatch)
+    page = NodeEngine(engine.folder, "weights.bin")
+    ours, real = (each("run", config.to_dict() | {"dropout": False}) for each in (page, engine))
+    page.close()
+    assert ours["training_loss"] == pytest.approx(losses, abs=1e-4)
+    assert ours["retention"] == [c.accuracy for c in result.checkpoints] and ours["after"] == result.after
+    loss = max(abs(a - b) for a, b in zip(ours["held_out_loss"], real["held_out_loss"], strict=True))
+    flipped = sum(a != b for a, b in zip(ours["after"], real["after"], strict=True))
+    kept = [100 * mean(run["after"]) for run in (ours, real)]
+    print(
+        f"{name}: {flipped} of {len(real['after'])} outcomes flipped, kept {kept[0]:.1f} and {kept[1]:.1f} %, loss {loss:.4f} apart"
+    )
+    assert loss < 0.05 and abs(kept[0] - kept[1]) < 2
+
+
 def test_the_same_run_twice_is_the_same_to_the_last_bit(engine):
     """Whatever ran in between, and with all dropout on."""
     engine("reload", {"embd_pdrop": 0.1, "resid_pdrop": 0.1})
@@ -125,7 +144,7 @@ def test_memory_does_not_grow(small):
 
 
 def test_with_its_dropout_a_run_forgets_what_the_stored_runs_do(tmp_path):
-    """Five seeds, as the page runs them, weights in 16 bits and all, against the runs in data/claims of the same seeds."""
+    """Five seeds, as the page runs them, rounded weights and all, against the runs in data/claims of the same seeds."""
     config = preset("reckless").with_(evaluate_every=10)
     stored = [p for p in load(DATA / "claims" / "practice.jsonl") if p.config.with_(seed=0) == config and p.after]
     assert len(stored) >= 5

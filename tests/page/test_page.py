@@ -19,6 +19,7 @@ from playwright.sync_api import expect
 from capability_guard.verdict import compare
 from utils.course.maintain.jupyter_pages import CHROMIUM, look, tab_to
 from utils.page.build import MOST, build
+from utils.page.engine.export import export
 from utils.page.one_file import IN_ONE_FILE
 from utils.training.config import FineTuneConfig
 from utils.training.presets import PREDICT, preset
@@ -121,7 +122,7 @@ def test_step_0_is_there_before_the_model_is(opened, size):
     assert page.locator("#retention .line.all path").count() == 1
     assert page.locator("#plane .spot.stored").count() == 64
     assert "Paris." in page.locator("#answers").inner_text()
-    expect(page.locator("#download")).to_contain_text("Loading the model: 4.7 MB")
+    expect(page.locator("#download")).to_contain_text(re.compile(r"Loading the model: 3\.\d MB"))
     for name in ("learning rate", "LoRA rank", "adapter strength"):
         box = page.get_by_label(name, exact=True).bounding_box()
         assert box["height"] >= 44 and box["y"] + box["height"] < size[1], (
@@ -143,7 +144,7 @@ def test_it_is_small_and_says_how_large(opened, built, address):
     page.reload()
     page.evaluate("playground.ready")
     sizes = [(built / (name or "index.html")).stat().st_size for name in set(loaded)]
-    assert 4_000_000 < sum(sizes) <= MOST
+    assert 3_000_000 < sum(sizes) <= MOST == 3_500_000
     assert float(page.locator("#size").inner_text()) == pytest.approx(sum(sizes) / 1e6, abs=0.051)
     assert "Nothing is sent anywhere" in page.inner_text("header")
 
@@ -157,7 +158,7 @@ def test_on_a_metered_line_it_asks_first(opened):
         ready=False,
     )
     page.on("request", lambda request: loaded.append(request.url))
-    button = page.get_by_role("button", name="Load the model (4.7 MB)")
+    button = page.get_by_role("button", name=re.compile(r"Load the model \(3\.\d MB\)"))
     expect(button).to_be_visible()
     drag(page, "learning rate", 0.9)  # meanwhile, what is stored answers
     finished(page)
@@ -256,11 +257,13 @@ def test_the_page_does_not_stutter(opened):
 
 # --- Addresses ------------------------------------------------------------------------------------------------------
 @needs_node
-def test_the_hook_gives_what_the_engine_gives(opened, built):
+def test_the_hook_gives_what_the_engine_gives(opened, built, tmp_path):
     changes = {"learning_rate": 5e-3, "rank": 1, "seed": 3, "dropout": False, "steps": 8, "evaluate_every": 4}
     page = opened("?run=no")
     here = page.evaluate("changes => playground.run(changes)", changes)
-    engine = NodeEngine(built / "model", "weights.bin")
+    export(tmp_path)  # as the page has it, before its texts were packed
+    assert (tmp_path / "weights.bin").read_bytes() == (built / "model" / "weights.bin").read_bytes()
+    engine = NodeEngine(tmp_path, "weights.bin")
     there = engine("run", changes, {"early": [2]})
     baseline = engine("measure", {"probes": "all"}) if engine("start", changes) else None
     engine.close()
@@ -270,7 +273,7 @@ def test_the_hook_gives_what_the_engine_gives(opened, built):
     stored = json.loads((built / "stored.json").read_text(encoding="utf-8"))["baseline"]
     assert stored["outcomes"] == baseline["outcomes"] and stored["by_capability"] == baseline["by_capability"]
     for name in ("train_loss", "held_out_loss", "original_loss"):
-        assert stored[name] == pytest.approx(baseline[name], abs=1e-3)
+        assert stored[name] == pytest.approx(baseline[name], abs=5e-3)  # of the real weights, and of the rounded ones
 
 
 def test_an_address_is_a_run_and_a_move_is_an_address(opened):
@@ -318,6 +321,7 @@ def test_settings_are_checked_where_they_are_pasted(opened):
     for text, says in (
         ("seed=1", "seed is locked at 0 here; leave it as it is."),
         ("rank=2.5", "rank is 2.5; it must be a whole number."),
+        ("learning_rate=0.013;remedy=dora", 'remedy is "dora", and this page trains without remedies; leave it out'),
         ("examples=100;steps=8", "the task has 72 rows; ask for fewer"),
     ):
         field.fill(text)
@@ -549,7 +553,7 @@ def test_without_simd_the_stored_runs_answer(opened):
 
 
 # --- From a folder --------------------------------------------------------------------------------------------------
-def test_from_a_folder_one_file_trains_and_the_other_says_what_to_do(new_page, built, tmp_path):
+def test_from_a_folder_one_file_trains_and_the_other_leads_to_it(new_page, built, tmp_path):
     asked = []
     alone = tmp_path / "sent by mail.html"
     alone.write_bytes((built / IN_ONE_FILE).read_bytes())
@@ -563,5 +567,6 @@ def test_from_a_folder_one_file_trains_and_the_other_says_what_to_do(new_page, b
     finished(page, "At strength 0.50")
     assert all(url.startswith((alone.as_uri(), "blob:", "data:")) for url in asked), asked
     page = new_page(*PHONE)
-    page.goto((built / "index.html").as_uri())
-    expect(page.get_by_role("alert")).to_contain_text(f"Open {IN_ONE_FILE} beside it instead")
+    page.goto(f"{(built / 'index.html').as_uri()}?preset=reckless#rank=1")  # browsers load no modules from a folder
+    page.wait_for_url(re.compile(re.escape(f"{IN_ONE_FILE}?preset=reckless#rank=1")))
+    expect(page.locator("#claim")).to_contain_text(PREDICT["reckless"])

@@ -9,12 +9,14 @@ export class Client {
     this.worker = worker;
     this.open = new Map();
     this.count = {};
+    this.trouble = ""; // why the worker answers no more
     worker.onmessage = ({ data }) => this.heard(data);
     worker.onerror = (event) => this.broke(event.message || "the worker could not be started");
   }
 
   /** @returns {Promise} of what the call gives; `progress` hears what is sent before */
   call(call, rest = {}, progress = () => {}, transfer = []) {
+    if (this.trouble) return Promise.reject(new Error(this.trouble));
     this.count[call] = (this.count[call] ?? 0) + 1;
     const id = Object.values(this.count).reduce((sum, count) => sum + count, 0);
     return new Promise((resolve, reject) => {
@@ -32,6 +34,7 @@ export class Client {
   }
 
   broke(message) {
+    this.trouble = message;
     for (const { reject } of this.open.values()) reject(new Error(message));
     this.open.clear();
   }

@@ -6,7 +6,7 @@ const SIMD = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 
 /** Why this browser cannot train, in one sentence; "" where it can. */
 export function whatIsMissing() {
   try {
-    if (typeof Worker === "function" && WebAssembly.validate(SIMD)) return "";
+    if (typeof Worker === "function" && typeof DecompressionStream === "function" && WebAssembly.validate(SIMD)) return "";
   } catch {
     // no WebAssembly at all
   }
@@ -48,12 +48,18 @@ export async function assets(progress) {
       progress((sum += value.length));
     }
   };
-  const json = async (name) => JSON.parse(new TextDecoder().decode(await whole(name)));
-  const [wasm, weights, config, tokenizer, data] = await Promise.all([
-    whole("engine/engine.wasm"), whole("model/weights.bin"), json("model/config.json"), json("model/tokenizer.json"),
-    json("model/data.json"),
+  const [wasm, weights, rest] = await Promise.all([
+    whole("engine/engine.wasm"), whole("model/weights.bin"), whole("model/model.json.gz").then(unpacked),
   ]); // prettier-ignore
-  return { wasm, weights, config, tokenizer, data };
+  return { wasm, weights, ...JSON.parse(rest) };
+}
+
+/** @param {ArrayBuffer} bytes - of a text, packed by gzip or, where the host has unpacked it on its way, plain @returns {Promise<string>} */
+function unpacked(bytes) {
+  const [first, second] = new Uint8Array(bytes);
+  const { body } = new Response(bytes);
+  const isPacked = first === 0x1f && second === 0x8b;
+  return new Response(isPacked ? body.pipeThrough(new DecompressionStream("gzip")) : body).text();
 }
 
 /** The worker that trains. */

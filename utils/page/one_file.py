@@ -12,8 +12,7 @@ import re
 from pathlib import Path
 
 IN_ONE_FILE = "playground-in-one-file.html"
-MODEL = ("weights.bin", "config.json", "tokenizer.json", "data.json")
-FILES = ("stored.json", "engine/engine.wasm", *(f"model/{name}" for name in MODEL))
+FILES = ("stored.json", "engine/engine.wasm", "model/weights.bin", "model/model.json.gz")
 # What the modules use of JavaScript's ways to import and export: names in braces, or all of a module.
 IMPORT = re.compile(r'^import (\{[^}]*\}|\* as \w+) from "(\./[^"]+)";\n', re.M)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:class|function|const) (\w+))", re.M)
@@ -26,7 +25,10 @@ def in_one_file(folder: Path, page: str) -> str:
     script = f"globalThis.packed = {packed};\n{bundle(folder, 'page.mjs')}".replace("</script", "<\\/script")
     style = (folder / "style.css").read_text(encoding="utf-8")
     # The rules of the page's own address (self) mean nothing in a folder, where there is no such address.
-    page = re.sub(r'<meta http-equiv="Content-Security-Policy".*\n|<script .*></script>\n', "", page)
+    outside = (
+        r'<meta http-equiv="Content-Security-Policy".*\n|<link rel="(?:module)?preload".*\n|<script .*></script>\n'
+    )
+    page = re.sub(outside, "", page)
     page = page.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{style}</style>")
     return page.replace("</body>", f"<script>\n{script}</script>\n</body>")
 

@@ -86,9 +86,8 @@ async function load() {
   note.textContent = `Loading the model: ${json.megabytes} MB.`;
   [button.hidden, bar.hidden] = [true, false];
   try {
-    const files = await assets((bytes) => (bar.value = bytes / json.model_bytes));
-    lab = new Lab(new Client(startWorker()), session);
-    await lab.load(files, stored.baseline);
+    lab = new Lab(new Client(startWorker()), session); // its modules come while the weights do
+    await lab.load(await assets((bytes) => (bar.value = bytes / json.model_bytes)), stored.baseline);
   } catch (error) {
     session.training = "impossible";
     note.textContent = `The model could not be loaded: ${error.message} The sliders show the course's stored runs; load the page again to train.`;
