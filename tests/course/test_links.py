@@ -92,6 +92,19 @@ def test_badges_lead_to_the_lesson_that_they_stand_in(course):
     assert "urlpath=voila/render/lessons/04_playground.ipynb)" in page
 
 
+def test_the_first_link_of_readme_is_try_it_now(course):
+    """It leads to the published page, and to the notebook as long as none is published."""
+
+    def first():
+        return re.search(r"\[([^]]+)\]\(([^)]+)\)", links.README.read_text(encoding="utf-8")).groups()
+
+    assert first() == ("Try it now", "lessons/04_playground.ipynb")
+    course("--repo", "Ada/What-it-forgot")
+    assert first() == ("Try it now", "https://ada.github.io/What-it-forgot/playground/")
+    course("--repo", "ada/ada.github.io")
+    assert first() == ("Try it now", "https://ada.github.io/playground/")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

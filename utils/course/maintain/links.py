@@ -4,9 +4,10 @@
     make links                              the same for the address in lessons/links.json, the one place that holds it
     make links REPO=none                    take them all out again
 
-Where nothing is published, `repo` in lessons/links.json is empty, and README and lessons show no badge. To publish a
-version: `make links` with the tag as REF, commit, set the tag on that commit, and push both. Then a badge opens, and
-the set-up cell fetches, the very files that the tag names. Running it again changes nothing.
+Where nothing is published, `repo` in lessons/links.json is empty, README and lessons show no badge, and README's "Try it
+now" leads to the playground's notebook instead of its page. To publish a version: `make links` with the tag as REF, commit,
+set the tag on that commit, and push both. Then a badge opens, and the set-up cell fetches, the very files that the tag names.
+Running it again changes nothing.
 """
 
 from __future__ import annotations
@@ -89,9 +90,21 @@ def with_line(text: str, line: str) -> str:
     return f"{heading}\n\n{line} {MARK}\n{rest}" if line else f"{heading}\n{rest}" if rest else heading
 
 
+def site(repo: str) -> str:
+    """Where GitHub Pages publishes the site of a repository; it ends with a slash."""
+    owner, name = repo.split("/")
+    host = f"{owner.lower()}.github.io"
+    return f"https://{host}/" if name.lower() == host else f"https://{host}/{name}/"
+
+
 def readme_for(text: str, repo: str, ref: str) -> str:
-    page = f"[The playground as a page]({binder(repo, ref, f'voila/render/{PLAYGROUND}')})"
-    return with_line(text, f"{badges(repo, ref, FIRST)} {page}" if repo else "")
+    """README with its first line of links: the page that trains in the reader's browser comes first."""
+    if not repo:
+        return with_line(
+            text, f"**[Try it now]({PLAYGROUND})** in a notebook; `make site` makes a page of it that needs none."
+        )
+    page = f"[The playground on Binder]({binder(repo, ref, f'voila/render/{PLAYGROUND}')})"
+    return with_line(text, f"**[Try it now]({site(repo)}playground/)** {badges(repo, ref, FIRST)} {page}")
 
 
 def lesson_for(path: Path, repo: str, ref: str) -> str:
