@@ -2,9 +2,12 @@
 
 import importlib.util
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +17,7 @@ from peft import LoraConfig, get_peft_model
 import capability_guard.loading
 import capability_guard.models
 from capability_guard import load_model, measure
-from capability_guard.cli import main
+from capability_guard.cli import _parser, main
 from capability_guard.gate import judge
 from capability_guard.measurement import Measurement
 from capability_guard.probes import load_probes, save_probes
@@ -241,3 +244,15 @@ def test_compare_takes_an_option_twice_as_it_takes_two_values(folder, tmp_path, 
     main(["compare", "--model", str(PRACTICE), "--probes", str(folder / "probes.jsonl"), "--keep", str(tmp_path / "kept"),
           "--adapter", str(folder / "harmful"), "--adapter", str(folder / "harmless"), "--json", str(report)])  # fmt: skip
     assert [one["name"] for one in json.loads(report.read_text())["candidates"]] == ["harmful", "harmless"]
+
+
+# --- README --------------------------------------------------------------------------------------------------------
+def test_the_lines_on_what_ships_are_commands():
+    """Those that need a server, a GGUF file or bitsandbytes; that they work is for the tests above and beside this file."""
+    readme = (Path(capability_guard.loading.__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert len(lines) >= 10
+    for line in lines:
+        asked = _parser().parse_args(shlex.split(line)[1:])
+        assert asked.model and asked.probes, line

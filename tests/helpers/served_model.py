@@ -1,4 +1,7 @@
-"""A small model served over HTTP in the words of several servers: what each takes, what it refuses, what it gives back."""
+"""A model served over HTTP in the words of several servers: what each takes, what it refuses, what it gives back.
+
+Two models can be served: one that knows a handful of sentences by heart, which costs nothing, and one of transformers.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-import torch
 
 STANDARD = {"model", "prompt", "messages", "max_tokens", "temperature", "seed", "top_p", "stream"}
 PENALTIES = {"frequency_penalty", "presence_penalty", "n"}
@@ -30,10 +31,10 @@ class Served:
     broken: called with each request; what it gives back, (code, headers, body), is sent in place of an answer.
     """
 
-    def __init__(self, model, tokenizer, dialect: str, broken=lambda number: None) -> None:
-        self.model, self.tokenizer, self.dialect = model, tokenizer, DIALECTS[dialect]
+    def __init__(self, model, dialect: str, broken=lambda number: None) -> None:
+        self.model, self.dialect = model, DIALECTS[dialect]
         self.broken, self.bodies, self.keys, self.under_way, self.most = broken, [], set(), 0, 0
-        self.lock, self.counting = threading.Lock(), threading.Lock()
+        self.counting = threading.Lock()
         served = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -90,35 +91,66 @@ class Served:
         room = body.get("max_tokens", body.get("max_completion_tokens"))
         if path.endswith("/chat/completions"):
             prompt = "".join(f"{turn['content']} " for turn in body["messages"]).strip()
-            text, ended = self.say(prompt, room)
+            text, ended = self.model.say(prompt, room)
             message = {"role": "assistant", "content": text.strip()}
             return 200, {"choices": [{"message": message, "finish_reason": "stop" if ended else "length"}]}
-        text, ended = self.say(body["prompt"], room)
+        text, ended = self.model.say(body["prompt"], room)
         choice = {"text": text, "logprobs": None, "finish_reason": "stop" if ended else "length"}
         if body.get("echo") and self.dialect["echo"] == "with log-probabilities":
-            choice |= {"text": body["prompt"] + text, "logprobs": self.echo(body["prompt"], text)}
+            choice |= {"text": body["prompt"] + text, "logprobs": self.model.echo(body["prompt"], text)}
         return 200, {"choices": [choice]}
 
+
+class ByHeart:
+    """Knows how some sentences go on; its tokens are letters."""
+
+    def __init__(self, **sentences: str) -> None:
+        self.sentences = [f"{prompt} {answer}" for prompt, answer in sentences.items()]
+
     def say(self, prompt: str, room: int) -> tuple[str, bool]:
+        rest = next((one[len(prompt) :] for one in self.sentences if one.startswith(prompt)), "")
+        return rest[:room], len(rest) < room
+
+    def echo(self, prompt: str, text: str) -> dict:
+        """As vLLM gives it, with a begin-of-text mark in front that is no part of the text."""
+        values, tops = [], []
+        for at, letter in enumerate(prompt):
+            wanted = self.say(prompt[:at], 1)[0]
+            values.append(-0.1 if letter == wanted else -5.0)
+            tops.append({letter: -0.1} if letter == wanted else {letter: -5.0, wanted or "~": -0.05})
+        return {
+            "tokens": ["<s>", *prompt, text],
+            "token_logprobs": [None, *values, -0.5],
+            "top_logprobs": [None, *tops, None],
+        }
+
+
+class OfTransformers:
+    """A model of transformers, which is asked by one request after the other."""
+
+    def __init__(self, model, tokenizer) -> None:
+        self.model, self.tokenizer, self.lock = model, tokenizer, threading.Lock()
+
+    def say(self, prompt: str, room: int) -> tuple[str, bool]:
+        import torch
+
         ids = self.tokenizer(prompt, return_tensors="pt").input_ids
         with self.lock, torch.inference_mode():
-            out = self.model.generate(
-                input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=room, do_sample=False
-            )
+            mask = torch.ones_like(ids)
+            out = self.model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=room, do_sample=False)
         new = out[0, ids.shape[1] :]
         ended = bool((new == self.tokenizer.eos_token_id).any())
         return self.tokenizer.decode(new, skip_special_tokens=True), ended
 
     def echo(self, prompt: str, text: str) -> dict:
-        """As vLLM gives it, with a begin-of-text mark in front that is no part of the text."""
+        import torch
+
         ids = self.tokenizer(prompt, return_tensors="pt").input_ids
         with self.lock, torch.inference_mode():
             logs = self.model(input_ids=ids).logits[0].log_softmax(-1)
         own = [None, *logs[:-1].gather(1, ids[0, 1:, None])[:, 0].tolist(), -0.5]
+        pieces = [self.tokenizer.decode(token) for token in ids[0].tolist()]
         best = logs.max(-1)
-        tops = [
-            None,
-            *({self.tokenizer.decode(t): v} for t, v in zip(best.indices.tolist(), best.values.tolist(), strict=True)),
-        ]
-        pieces = [self.tokenizer.decode(t) for t in ids[0].tolist()]
-        return {"tokens": ["<s>", *pieces, text], "token_logprobs": [None, *own], "top_logprobs": [None, *tops]}
+        both = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        tops = [{self.tokenizer.decode(token): value} for token, value in both]
+        return {"tokens": [*pieces, text], "token_logprobs": own, "top_logprobs": [None, *tops]}

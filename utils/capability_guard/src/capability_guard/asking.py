@@ -20,9 +20,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from capability_guard.chat import Chat, without_thinking
 from capability_guard.encoding import IGNORE, Batch, context_length
 from capability_guard.exact import settled
-from capability_guard.forward import scored_logits, undisturbed
+from capability_guard.forward import undisturbed
 from capability_guard.generation import BEYOND, Said, completions
+from capability_guard.head import Reading, read
 from capability_guard.matching import could_go_on, says
+from capability_guard.memory import read_in_parts
 from capability_guard.probe_tokens import ProbeTokens, encode_probes
 from capability_guard.probes import CONTAINS_TOKENS, Probe
 
@@ -87,29 +89,29 @@ def score(model: PreTrainedModel, batches: Sequence[Batch], keep: int = 0) -> Sc
     total = sum(len(batch.rows) for batch in batches)
     correct, loss, tokens, after = [False] * total, [0.0] * total, [0] * total, [0] * total
     kept, room, left = [], keep, {}
+
+    def reading_of(batch: Batch) -> Reading:
+        return read(model, batch, room)
+
     with undisturbed(model):
-        for batch in batches:
-            logits, targets = scored_logits(model, batch, behind=True)
-            wanted = targets != IGNORE
+        for batch, reading in read_in_parts(model, batches, reading_of):
+            wanted = reading.targets != IGNORE
             # Positions that this row does not score are right by definition, so that ``all`` looks at the others only.
-            chosen = logits.argmax(-1)
-            wrong = (chosen != targets) & wanted
+            wrong = (reading.chosen != reading.targets) & wanted
             right = (~wrong.any(1)).tolist()
             # The column behind the last one that is scored: the positions of a row that are kept follow each other.
             behind = wanted.int().cumsum(1).argmax(1, keepdim=True) + 1
-            for row, token in zip(batch.rows, chosen.gather(1, behind).squeeze(1).tolist(), strict=True):
+            for row, token in zip(batch.rows, reading.chosen.gather(1, behind).squeeze(1).tolist(), strict=True):
                 after[row] = token
             for r, column in enumerate(wrong.int().argmax(1).tolist()):  # of the first one that is wrong
                 if not right[r]:
-                    left[batch.rows[r]] = (int(wanted[r, :column].sum()), int(chosen[r, column]))
-            # cross_entropy wants the vocabulary in second place: [rows, vocabulary, positions].
-            nats = F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=IGNORE, reduction="none")
+                    left[batch.rows[r]] = (int(wanted[r, :column].sum()), int(reading.chosen[r, column]))
             count = wanted.sum(1)
-            for row, r, x, n in zip(batch.rows, right, (nats.sum(1) / count).tolist(), count.tolist(), strict=True):
+            mean = (reading.nats.sum(1) / count).tolist()
+            for row, r, x, n in zip(batch.rows, right, mean, count.tolist(), strict=True):
                 correct[row], loss[row], tokens[row] = r, x, n
             if room > 0:
-                # To the CPU, since a baseline is kept for the whole training run, and the GPU needs its memory for that.
-                kept.append(F.log_softmax(logits[wanted][:room], dim=-1).cpu())
+                kept.append(reading.log_probabilities)
                 room -= len(kept[-1])
     return Scores(correct, loss, tokens, torch.cat(kept) if kept else None, left, tuple(after))
 

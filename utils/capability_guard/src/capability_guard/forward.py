@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from capability_guard.encoding import IGNORE, Batch
 from capability_guard.jsonl import DataError
 
+LONG_ENOUGH = 32  # tokens on which a forward is tried
+
 
 @contextmanager
 def undisturbed(model: torch.nn.Module) -> Iterator[None]:
@@ -51,13 +53,7 @@ def scored_logits(model: torch.nn.Module, batch: Batch, behind: bool = False) ->
     >>> tokenizer.decode(logits.argmax(-1)[0]), tokenizer.decode(targets[0])  # what it says, and what it should
     (' 4.', ' 4.')
     """
-    targets = batch.labels[:, 1:]  # the logits at one position predict the token at the next
-    # A position is kept if it is scored in any row. In the other rows its target is IGNORE.
-    kept = (targets != IGNORE).any(dim=0)
-    if behind:
-        targets, kept = F.pad(targets, (0, 1), value=IGNORE), F.pad(kept, (0, 1))
-        kept[batch.mask.sum(dim=1) - 1] = True
-    columns = kept.nonzero().squeeze(1)
+    targets, columns, _ = scored_positions(batch, behind)
     device = input_device(model)
     inputs = {"input_ids": batch.ids.to(device), "attention_mask": batch.mask.to(device)}
     if picks_positions(model, batch):
@@ -66,7 +62,29 @@ def scored_logits(model: torch.nn.Module, batch: Batch, behind: bool = False) ->
         logits = _of_the_tokens(model(**inputs, use_cache=False).logits, batch.ids.shape[1])
         logits = logits[:, columns.to(logits.device)]
     # float32 whatever the model trains in: a log-softmax over the vocabulary in bfloat16 is good to about two digits.
-    return logits.float(), targets[:, columns].to(logits.device)
+    return logits.float(), targets.to(logits.device)
+
+
+def scored_positions(batch: Batch, behind: bool = False) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(targets, columns, asked): the tokens that should come at the positions that are kept, [rows, positions], where in the
+    rows these positions are, [positions], and at which of them each row is asked anything, [rows, positions].
+
+    behind: also at each row's last token, where the target is IGNORE.
+
+    >>> from capability_guard.encoding import encode
+    >>> from capability_guard.probes import Probe
+    >>> targets, columns, asked = scored_positions(encode(tokenizer, [Probe("What is 2+2?", "4.", "arithmetic")])[0], behind=True)
+    >>> tokenizer.decode(targets[0, :-1]), columns.tolist(), asked.tolist()
+    (' 4.', [6, 7, 8, 9], [[True, True, True, True]])
+    """
+    targets = batch.labels[:, 1:]  # the logits at one position predict the token at the next
+    # A position is kept if it is scored in any row. In the other rows its target is IGNORE.
+    asked = targets != IGNORE
+    if behind:
+        targets, asked = F.pad(targets, (0, 1), value=IGNORE), F.pad(asked, (0, 1))
+        asked[torch.arange(len(asked)), batch.mask.sum(dim=1) - 1] = True
+    columns = asked.any(dim=0).nonzero().squeeze(1)
+    return targets[:, columns], columns, asked[:, columns]
 
 
 def picks_positions(model: torch.nn.Module, batch: Batch) -> bool:
@@ -80,20 +98,27 @@ def picks_positions(model: torch.nn.Module, batch: Batch) -> bool:
     >>> picks_positions(model, encode(tokenizer, ["How do you make tea?"])[0])
     True
     """
-    inner = without_adapter(model)
-    # What decides: the code that runs, and the adapters on it. A library may replace a class's forward after it was made.
-    key = (
-        getattr(inner.forward, "__func__", inner.forward),
-        tuple(sorted(getattr(model, "peft_config", ()))),
-        type(model),
-    )
+    key = what_decides(model)
     known = _tried.get(model)
     if known is None or known[0] != key:
-        picks = _try(model, inner, batch)
+        picks = _try(model, without_adapter(model), batch)
         if picks is None:  # it gives no numbers now: nothing can be told, and it is looked at again
             return False
         known = _tried[model] = (key, picks)
     return known[1]
+
+
+def what_decides(model: torch.nn.Module) -> tuple:
+    """What decides how a model's forward is to be called: the code that runs, and the adapters on it.
+
+    A library may replace a class's forward after it was made.
+
+    >>> what_decides(model) == what_decides(model)
+    True
+    """
+    inner = without_adapter(model)
+    code = getattr(inner.forward, "__func__", inner.forward)
+    return code, tuple(sorted(getattr(model, "peft_config", ()))), type(model)
 
 
 _tried: WeakKeyDictionary = WeakKeyDictionary()  # model -> (what decides, whether it picks positions)
@@ -104,7 +129,7 @@ def _try(model: torch.nn.Module, inner: torch.nn.Module, batch: Batch) -> bool |
     if getattr(getattr(inner, "config", None), "is_encoder_decoder", False):
         raise DataError(_not_causal(inner))
     device = input_device(model)
-    length = int(batch.mask[0].sum())
+    length = min(int(batch.mask[0].sum()), LONG_ENOUGH)  # what goes for its beginning goes for a text
     row = batch.ids[:1, :length].to(device)
     other = row.clone()
     other[0, -1] = row[0, 0] if row[0, 0] != row[0, -1] else (row[0, -1] + 1) % 2

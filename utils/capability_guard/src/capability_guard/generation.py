@@ -13,6 +13,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from capability_guard.chat import MARKS
 from capability_guard.encoding import pad_id
 from capability_guard.forward import input_device, puts_tokens_in_front, undisturbed, without_adapter
+from capability_guard.memory import in_halves
 
 BEYOND = 4  # tokens: enough to tell 4.5 from the end of a sentence
 ROWS_AT_ONCE = 16  # prompts that are completed together: the memory for their keys and values grows with each
@@ -72,11 +73,14 @@ def completions(
     go_on, ends = _step_by_step if by_hand else _generate, set(_ends(without_adapter(model), tokenizer) or ())
     with undisturbed(model):
         for chunk in chunks:
-            ids = torch.tensor([prompts[i] for i in chunk], device=input_device(model))
-            output = go_on(model, tokenizer, ids, max_new_tokens + beyond)
-            for i, row in zip(chunk, output[:, ids.shape[1] :], strict=True):
-                text = _to_the_end_of_a_word(tokenizer, row.tolist(), max_new_tokens)
-                said[i] = Said(" ".join(text.split()) if fold else text, not ends.isdisjoint(row.tolist()))
+
+            def answers(some: Sequence[int]) -> list[list[int]]:
+                ids = torch.tensor([prompts[i] for i in some], device=input_device(model))
+                return go_on(model, tokenizer, ids, max_new_tokens + beyond)[:, ids.shape[1] :].tolist()
+
+            for i, row in zip(chunk, in_halves(model, chunk, answers), strict=True):
+                text = _to_the_end_of_a_word(tokenizer, row, max_new_tokens)
+                said[i] = Said(" ".join(text.split()) if fold else text, not ends.isdisjoint(row))
     return said
 
 

@@ -53,7 +53,7 @@ class Measurement:
     chat: whether the probes were put through the chat template. settings: whatever else must be the same in two
     measurements that are compared. notes: what a reader of the report should know. means: scores without rows.
     seconds: how long it took. measured: when, as ISO 8601 in UTC. asked: how the questions were put and on what, as
-    ``measuring.circumstances`` says. noise: how many outcomes of each capability flip if the same model is only asked in
+    ``conditions.circumstances`` says. noise: how many outcomes of each capability flip if the same model is only asked in
     another way, if that was looked at. task: the new task's ``loss`` (nats a token), how many ``texts``, ``tokens`` and ``bytes``
     it is of, and their ``fingerprint``. ended: how many "contains" answers came to an end by themselves.
     Raises MeasurementError for what cannot have been measured.

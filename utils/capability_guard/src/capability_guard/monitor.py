@@ -29,12 +29,12 @@ from capability_guard.adapters import carries_trained_adapter
 from capability_guard.asking import CONTAINS_TOKENS, ask, encode_probes, kl_divergence, retention, score
 from capability_guard.baseline import Baseline, note_outcomes, resumed
 from capability_guard.chat import Chat
+from capability_guard.conditions import vocabulary_of
 from capability_guard.curve import LOSSES, Checkpoint, mean_losses, to_log
 from capability_guard.encoding import context_length, encode
 from capability_guard.forward import undisturbed
 from capability_guard.jsonl import DataError
 from capability_guard.matching import MARKING
-from capability_guard.measuring import vocabulary_of
 from capability_guard.probes import Probe, fingerprint, live_subset
 from capability_guard.processes import from_the_first, is_split, processes
 from capability_guard.weights import Weights, put_back, trained_weights

@@ -11,6 +11,7 @@ from transformers.utils import cached_file
 
 from capability_guard.files import read_text
 from capability_guard.loading import Loading
+from capability_guard.memory import LESS, ran_out
 from capability_guard.quantized import quantizer
 
 DTYPE = "dtype" if hasattr(PretrainedConfig(), "dtype") else "torch_dtype"  # its name before transformers 4.56
@@ -87,12 +88,14 @@ def weights_of(source: str | Path, name: str, how: Loading | None = None, **opti
         options |= {"quantization_config": quantizer(how), "device_map": how.device_map or {"": where}}
     try:
         model, found = AutoModelForCausalLM.from_pretrained(source, **options)
-    except (TypeError, ValueError, AttributeError) as error:
-        if how.quantization is not None:
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if how.quantization is not None and not ran_out(error):
             raise ModelUnavailable(
                 f"{name!r} could not be quantized to {how.quantization} here ({first_line(error)}); it takes a GPU, or a bitsandbytes "
                 "that knows this device; use --dtype bfloat16 instead."
             ) from error
+        if isinstance(error, RuntimeError):
+            raise
         # How text was to be drawn from the model is of no account here, so settings for it that transformers refuses are none
         # either. Only the tokens that end a text are taken from them.
         try:
@@ -131,6 +134,8 @@ def refused(name: str, error: Exception) -> ModelUnavailable | None:
     """
     if isinstance(error, ModelUnavailable):
         return error
+    if ran_out(error):
+        return ModelUnavailable(f"{name!r} takes more memory than there is ({first_line(error)}); {LESS}.")
     if "trust_remote_code" in str(error):  # transformers raises a plain ValueError, told by its words alone
         return ModelUnavailable(
             f"{name!r} comes with Python of its own, which is not run; use trust_remote_code (--trust-remote-code) if you "

@@ -7,10 +7,11 @@ asking, so that the next adapter of the same base is measured alone. Of several 
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from capability_guard.cli.as_shipped import SHIPPED, add_as_shipped_options, judge_as_shipped
+from capability_guard.cli.earlier import earlier
 from capability_guard.cli.how_to_load import NAMES, add_loading_options, check_loading, loading_of
 from capability_guard.cli.options import (
     add_model_options,
@@ -27,8 +28,6 @@ from capability_guard.cli.options import (
 )
 
 if TYPE_CHECKING:
-    import torch
-
     from capability_guard.gate import Decision
     from capability_guard.gate.several import Choice
     from capability_guard.measurement import Measurement, MeasurementError
@@ -40,6 +39,7 @@ the best of those is named. 1: all regressed. 2: anything else. `capability-guar
 
   capability-guard compare --model my_model --adapter my_adapter --probes my_probes.jsonl --max-drop 5 --html report.html
   capability-guard compare --model my_model --candidate my_tuned_model --probes my_probes.jsonl
+  capability-guard compare --model my_model --adapter my_adapter --as-shipped my_merged_model --probes my_probes.jsonl
 """
 
 
@@ -50,7 +50,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--model", required=True, help="the base: a folder, or an id on the Hugging Face hub")
-    what = parser.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("--adapter", nargs="+", action="extend", metavar="FOLDER",
                       help="the candidate, as a folder with a peft adapter for that base; several: the best is named")  # fmt: skip
     what.add_argument("--candidate", nargs="+", action="extend", metavar="MODEL",
@@ -58,10 +58,11 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--probes", help="a JSONL file of probes, or a folder with several; else those of the policy")
     parser.add_argument("--keep", default=".capability-guard", metavar="FOLDER",
                         help="where the measurements are kept (default: %(default)s)")  # fmt: skip
+    add_as_shipped_options(parser)
+    add_loading_options(parser)
     add_model_options(parser)
     add_rule_options(parser)
     add_policy_option(parser)
-    add_loading_options(parser)
     add_report_options(parser)
     parser.set_defaults(run=run)
 
@@ -73,8 +74,10 @@ def run(asked: argparse.Namespace) -> int:
     from capability_guard.measurement import MeasurementError
     from capability_guard.probes import load_probes
 
-    if why := blank(asked, ("model", "probes", "adapter", "candidate", "keep", *NAMES)):
+    if why := blank(asked, ("model", "probes", "adapter", "candidate", "keep", "as_shipped", "served_name", *NAMES)):
         return refuse(why)
+    if not (asked.adapter or asked.candidate or asked.as_shipped):
+        return refuse("There is nothing to compare --model with; give --adapter, --candidate or --as-shipped.")
     keep = Path(asked.keep)
     if keep.exists() and not keep.is_dir():
         return refuse(f"{keep} is a file; name a folder to keep the measurements in.")
@@ -83,15 +86,18 @@ def run(asked: argparse.Namespace) -> int:
         probes = load_probes(asked.probes)
         rules = Rules(**rules_of(asked))
         rules.check_names({probe.capability for probe in probes})  # now, and not after minutes of measuring
-        baseline, found = measure_all(asked, probes, keep)
-        decision = _judged(asked, baseline, found)
+        if asked.as_shipped is not None:
+            decision = judge_as_shipped(asked, probes, keep)
+        else:
+            decision = _judged(asked, *measure_all(asked, probes, keep))
     except (DataError, MeasurementError) as error:
         return refuse(error)
     except OSError as error:
         return refuse(
             f"{keep} cannot be written ({error.strerror or error}); free some space, or choose another --keep."
         )
-    return report(decision, asked, [*keep.glob("baseline-*.json"), keep / CANDIDATE, *keep.glob("candidate-*.json")])
+    kept = [file for name in ("baseline-*", "trained-*", "candidate-*") for file in keep.glob(f"{name}.json")]
+    return report(decision, asked, [*kept, keep / CANDIDATE, keep / SHIPPED])
 
 
 def _judged(
@@ -119,21 +125,25 @@ def measure_all(
     """
     from capability_guard.adapters import check_weights
     from capability_guard.cli.in_turn import Base, measure_in_turn
+    from capability_guard.cli.progress import Progress
     from capability_guard.folders import left_out
+    from capability_guard.identity import key_of
+    from capability_guard.in_parts import kept_beside
     from capability_guard.measurement import MeasurementError
     from capability_guard.measuring import measure
     from capability_guard.models import ModelUnavailable, load_model
 
+    check_loading(asked, asked.model, *(asked.candidate or []))
     how = how_to_ask(asked) | {"notes": left_out(asked.probes)}
     quiet_libraries()
-    check_loading(asked, asked.model, *(asked.candidate or []))
     try:
         base = Base(asked, *load_model(asked.model, **loading_of(asked)))
-        known = keep / f"baseline-{_key(base.model, base.tokenizer, probes, how)}.json"
-        baseline = _kept(known)
+        known = keep / f"baseline-{key_of(base.model, base.tokenizer, probes, how)}.json"
+        baseline = earlier(known)
         if baseline is None:
             check_weights(base.model)
-            baseline = measure(base.model, base.tokenizer, probes, name=asked.model, **how)
+            say = {"keep": kept_beside(known), "each": Progress()}
+            baseline = measure(base.model, base.tokenizer, probes, name=asked.model, **say, **how)
             baseline.save(known)
             print(f"The base was measured in {baseline.seconds:.1f} s, and is kept in {known}.", flush=True)
         else:
@@ -143,43 +153,3 @@ def measure_all(
     many = len(asked.adapter or asked.candidate)
     files = [keep / (CANDIDATE if many == 1 else f"candidate-{i}.json") for i in range(1, many + 1)]
     return baseline, measure_in_turn(base, probes, how, files)
-
-
-def _key(model: torch.nn.Module, tokenizer, probes: list, how: dict[str, Any]) -> str:
-    """Sixteen letters that change with anything that the baseline's figures depend on: weights, prompts, probes, versions."""
-    import torch
-
-    from capability_guard import __version__
-    from capability_guard.measurement import PACKAGES, installed
-    from capability_guard.measuring import circumstances
-
-    asked = circumstances(model, tokenizer, probes, how["chat"], how["max_new_tokens"])
-    # What answers depend on besides the weights: the architecture's settings, how text is cut, what ends it, and the guard itself.
-    key_parts = (model.config.to_json_string(), getattr(tokenizer, "backend_tokenizer", None) and tokenizer.backend_tokenizer.to_str(),
-                 str(getattr(model, "generation_config", None)), _sources())  # fmt: skip
-    task = [] if how["task"] is None else list(how["task"])
-    key = hashlib.sha256(
-        repr((__version__, installed(PACKAGES), list(probes), asked, how["repeat"], task, key_parts)).encode()
-    )
-    for name, tensor in model.state_dict().items():
-        key.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        key.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return key.hexdigest()[:16]
-
-
-def _sources() -> str:
-    """A fingerprint of the guard's own code: a version is not raised with each change of it."""
-    import capability_guard
-
-    files = sorted(Path(capability_guard.__file__).parent.rglob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def _kept(file: Path) -> Measurement | None:
-    """An earlier baseline, if it is there and whole."""
-    from capability_guard.measurement import Measurement, MeasurementError
-
-    try:
-        return Measurement.load(file) if file.is_file() else None
-    except MeasurementError:  # damaged: it is measured again, and replaced
-        return None

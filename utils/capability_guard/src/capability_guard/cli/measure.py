@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capability_guard.cli.endpoints import add_endpoint_options, check_served, endpoint_of
 from capability_guard.cli.how_to_load import NAMES, add_loading_options, check_loading, loading_of
 from capability_guard.cli.options import add_model_options, blank, check_writable, how_to_ask, quiet_libraries, refuse
 
@@ -20,6 +21,7 @@ safetensors or GGUF only, never from pickle, and no Python that comes with a mod
   capability-guard measure --model my_model --adapter my_adapter --probes my_probes.jsonl --out candidate.json
   capability-guard measure --model my_model --adapter one --adapter other --probes my_probes.jsonl --out results/
   capability-guard measure --model my_model.gguf --dtype bfloat16 --probes my_probes.jsonl --out shipped.json
+  capability-guard measure --endpoint http://localhost:8000 --model my_model --probes my_probes.jsonl --out served.json
 """
 
 
@@ -29,13 +31,15 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "measure", help="measure one model, for the gate to compare", description=__doc__, epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("--model", required=True, help="a folder, a GGUF file, or an id on the Hugging Face hub")
+    parser.add_argument("--model", required=True,
+                        help="a folder, a GGUF file, or an id on the Hugging Face hub; with --endpoint a name there")  # fmt: skip
     parser.add_argument("--adapter", nargs="+", action="extend", metavar="FOLDER",
                         help="a folder with a peft adapter for this model; several are measured in turn on one base")  # fmt: skip
     parser.add_argument("--probes", required=True, help="a JSONL file of probes, or a folder with several")
     parser.add_argument(
         "--out", required=True, help="the JSON file to write; of several adapters, a folder for one file each"
     )
+    add_endpoint_options(parser)
     add_loading_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -48,17 +52,23 @@ def run(asked: argparse.Namespace) -> int:
     from capability_guard.measurement import MeasurementError
     from capability_guard.probes import load_probes
 
-    if why := blank(asked, ("model", "probes", "out", "adapter", *NAMES)):
+    if why := blank(asked, ("model", "probes", "out", "adapter", "endpoint", "key_variable", *NAMES)):
         return refuse(why)
     try:
         files = _files(asked)
-        check_loading(asked, asked.model)
+        if asked.endpoint is None:
+            check_loading(asked, asked.model)
+        else:
+            check_served(asked)
         for file in files:
             check_writable(str(file), asked.probes)
         probes = load_probes(asked.probes)
         how = how_to_ask(asked) | {"notes": left_out(asked.probes)}
-        quiet_libraries()
-        found = _measured(asked, probes, how, files)
+        found = (
+            _served(asked, probes, how, files[0])
+            if asked.endpoint is not None
+            else _measured(asked, probes, how, files)
+        )
     except (DataError, MeasurementError) as error:
         return refuse(error)
     except OSError as error:
@@ -90,16 +100,31 @@ def _files(asked: argparse.Namespace) -> list[Path]:
     return [folder / f"{name.replace('/', '-')}.json" for name in short_names(adapters)]
 
 
+def _served(asked: argparse.Namespace, probes: list, how: dict[str, Any], file: Path) -> list[Measurement]:
+    """What a model knows that is served; written. Raises MeasurementError, DataError or OSError."""
+    from capability_guard.cli.progress import Progress
+    from capability_guard.endpoint import measure_endpoint
+    from capability_guard.in_parts import kept_beside
+
+    endpoint = endpoint_of(asked, asked.endpoint, asked.model)
+    measurement = measure_endpoint(endpoint, probes, keep=kept_beside(file), each=Progress(), **how)
+    measurement.save(file)
+    return [measurement]
+
+
 def _measured(
     asked: argparse.Namespace, probes: list, how: dict[str, Any], files: list[Path]
 ) -> list[Measurement | MeasurementError]:
     """What the model knows, or each of several adapters on it; each is written. Raises MeasurementError, DataError or OSError."""
     from capability_guard.adapters import check_weights
     from capability_guard.cli.in_turn import Base, measure_in_turn
+    from capability_guard.cli.progress import Progress
+    from capability_guard.in_parts import kept_beside
     from capability_guard.measurement import MeasurementError
     from capability_guard.measuring import measure
     from capability_guard.models import ModelUnavailable, load_model
 
+    quiet_libraries()
     adapters = asked.adapter or []
     try:
         if len(adapters) > 1:
@@ -109,7 +134,8 @@ def _measured(
     except ModelUnavailable as error:
         raise MeasurementError(str(error)) from error
     check_weights(model)
-    measurement = measure(model, tokenizer, probes, name=asked.model, adapter=adapter, **how)
+    say = {"keep": kept_beside(files[0]), "each": Progress()}
+    measurement = measure(model, tokenizer, probes, name=asked.model, adapter=adapter, **say, **how)
     measurement.save(files[0])
     return [measurement]
 
@@ -129,9 +155,9 @@ def show(measurement: Measurement, out: str) -> None:
     table = Table("capability", "probes", "right", "loss (nats a token)", title=escape(clean(measurement.name)))
     for name, rows in sorted(groups.items()):
         right = [row.right for row in rows if row.right is not None]
-        loss = sum(row.loss for row in rows) / len(rows)
+        known = [row.loss for row in rows if row.loss is not None]
         share = f"{sum(right) / len(right):.0%}" if right else ""
-        table.add_row(escape(clean(name)), str(len(rows)), share, f"{loss:.3f}")
+        table.add_row(escape(clean(name)), str(len(rows)), share, f"{sum(known) / len(known):.3f}" if known else "")
     console = Console()
     console.print(table)
     said = f"{len(measurement.rows)} probes in {measurement.seconds:.1f} s, written to {out}"

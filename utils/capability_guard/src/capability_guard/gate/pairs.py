@@ -19,6 +19,7 @@ MAY_MOVE = {
     "tokenizer": "with different tokenizers, each with its own",
     "precision": "in different precision",
     "quantization": "in different quantization",
+    "exact": "with exact answers told in different ways",
     "revision": "from different revisions on the hub",
     "device": "on different devices",
     "batch": "in batches of different size",
