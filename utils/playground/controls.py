@@ -18,6 +18,7 @@ from utils.figures.words import paragraph
 from utils.playground.figure import DPI, SIZE
 from utils.training import presets
 from utils.training.config import METHODS
+from utils.training.remedies import REMEDIES
 
 RANKS = (1, 2, 4, 8, 16, 32, 64)
 SCALINGS = (("alpha fixed at 16", "fixed"), ("alpha = 2r", "2r"), ("rsLoRA", "rslora"))
@@ -25,7 +26,8 @@ STEPS = (10, 20, 40, 80, 160)
 EXAMPLES = (("3", 3), ("6", 6), ("12", 12), ("24", 24), ("48", 48), ("all", 0))
 NO_GUESS = -1  # a selection cannot be None
 GUESSES = (("no guess", NO_GUESS), *((f"{points} %", points) for points in range(0, 101, 5)))
-CONTROLS = ("learning_rate", "rank", "strength", "scaling", "method", "steps", "replay", "examples", "seed", "model")
+CONTROLS = ("learning_rate", "rank", "strength", "scaling", "method", "steps", "replay", "examples", "seed", "model", "remedy",
+            "remedy_weight")  # fmt: skip
 STYLE = """<style>
 .course-figure, .course-words {overflow-x: auto}
 .course-figure img {width: 100%; height: auto; min-width: 680px; max-width: 990px; display: block}
@@ -67,6 +69,9 @@ class Controls:
         self.examples = widgets.SelectionSlider(
             description="examples", options=EXAMPLES, continuous_update=False, style=label
         )
+        self.remedy = widgets.Dropdown(description="remedy", options=remedies(), style=label)
+        self.remedy_weight = widgets.FloatSlider(description="its weight", min=0, max=1, step=0.05, value=0, readout_format=".3g",
+                                                 continuous_update=False, style=label)  # fmt: skip
         self.seed = widgets.BoundedIntText(description="seed", min=0, max=999, continuous_update=False, style=label)
         self.model = widgets.Dropdown(description="model", options=list(models), style=label)
         self.auto = widgets.Checkbox(description="run when I let go", value=True, indent=True, style=label)
@@ -100,7 +105,8 @@ class Controls:
             getattr(self, name).layout.display = "none" if name in hide else None
         row = partial(widgets.HBox, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
         more = widgets.VBox([row([self.scaling, self.method]), row([self.steps, self.replay]),
-                             row([self.examples, self.seed]), row([self.model, self.auto])])  # fmt: skip
+                             row([self.examples, self.seed]), row([self.remedy, self.remedy_weight]),
+                             row([self.model, self.auto])])  # fmt: skip
         share = widgets.VBox([row([self.pin, self.pins, self.unpin, self.clear, self.export]), self.table, self.text])
         self.box = widgets.VBox([
             widgets.HTML(STYLE),
@@ -112,6 +118,11 @@ class Controls:
             self.checkpoint, self.answers,
             _folded("Pin, compare and share", share), _folded("The figure in words", self.described),
         ])  # fmt: skip
+
+
+def remedies() -> list[tuple[str, str]]:
+    """What the drop-down offers: none, those of the course, and those that the learner has registered by now."""
+    return [("none", ""), *((remedy.title, name) for name, remedy in REMEDIES.items())]
 
 
 def _button(words: str) -> widgets.Button:

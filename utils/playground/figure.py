@@ -139,8 +139,9 @@ class LiveFigure:
     def _points(self, view: View) -> None:
         """The plane: cached runs behind, this session's runs, and the frontier that they reached."""
         if self.cached:
+            whose = "none with a remedy" if view.config.remedy else "not yours"
             self.plane.scatter([100 * x for x, _ in self.cached], [-y for _, y in self.cached], s=16, facecolors="none",
-                               edgecolors=CACHED, linewidths=0.9, label=f"{len(self.cached)} cached runs, not yours")  # fmt: skip
+                               edgecolors=CACHED, linewidths=0.9, label=f"{len(self.cached)} cached runs, {whose}")  # fmt: skip
         runs = [run for run in view.finished if not run.result.diverged]
         points = [(100 * run.result.learned, -run.result.forgotten) for run in runs]
         if points:

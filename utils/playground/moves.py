@@ -66,6 +66,8 @@ class Playground(Shown):
         value, now = change["new"], getattr(self.session.config, name)
         if name == "learning_rate":
             value, now = _two_digits(value), _two_digits(now)  # the page may send back what its own steps round to
+        elif name == "remedy_weight":
+            value = float(f"{value:.3g}")  # a slider's steps add up to 0.30000000000000004
         if self._quiet or value == now:
             return
         if self._tried(partial(self.session.set, **{name: value})):

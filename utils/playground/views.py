@@ -22,6 +22,7 @@ from utils.playground.controls import (
     offer,
     paragraph,
     picture,
+    remedies,
     table,
 )
 from utils.playground.figure import LiveFigure
@@ -67,8 +68,11 @@ class Shown(Controls):
             offer(self.steps, STEPS, config.steps)
             offer(self.examples, EXAMPLES, config.examples)
             offer(self.model, self.model.options, config.model)
+            if list(self.remedy.options) != remedies():
+                self.remedy.options = remedies()
+            self._sync_weight(config)
             for name in CONTROLS:
-                if getattr(self, name).value != getattr(config, name):
+                if getattr(config, name) is not None and getattr(self, name).value != getattr(config, name):
                     getattr(self, name).value = getattr(config, name)
             if not keep_text:
                 self.text.value = str(config)
@@ -83,6 +87,16 @@ class Shown(Controls):
                 getattr(self, name).disabled = name in self.session.locked or config.method == "full"
         finally:
             self._quiet = False
+
+    def _sync_weight(self, config: FineTuneConfig) -> None:
+        """The slider of the remedy's weight: from 0 to what is allowed, in tenths of its default; off where it has no weight."""
+        slider, cure = self.remedy_weight, config.cure
+        slider.disabled = config.remedy_weight is None or "remedy_weight" in self.session.locked
+        if config.remedy_weight is None:
+            slider.value = 0
+        elif (slider.max, slider.step) != (cure.most, cure.weight / 10):
+            slider.value = 0  # inside of the old range and of the new one
+            slider.max, slider.step = cure.most, cure.weight / 10
 
     def _refresh(self) -> None:
         """Draw soon: many changes at once are one picture."""

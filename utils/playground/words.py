@@ -77,7 +77,12 @@ def status(view: View) -> str:
     if run.state == "running":
         left = f", about {seconds_left(run):.0f} s left" if run.step and run.config.model != "practice" else ""
         if run.step >= run.config.steps:
-            return "All steps are done. Asking every probe."
+            last = (
+                f"Now the remedy ({run.config.cure.title}), then every probe."
+                if run.config.at("after")
+                else "Asking every probe."
+            )
+            return f"All steps are done. {last}"
         return f"Training: step {run.step} of {run.config.steps}{left}."
     if run.state == "stopped":
         return f"Stopped at step {run.step} of {run.config.steps}. The curve up to there stays. Press Run to train it whole."
