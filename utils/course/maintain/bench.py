@@ -9,7 +9,8 @@ All of the first three on one thread, as ``finetune`` trains a small model; the 
 is added to the log beside this file, with the date, the machine and the versions, so that a slower commit is seen.
 
 With --only, also what is measured for lessons/TEACHING.md: "binder", each lesson under Binder's memory limit, and
-"classroom", many playgrounds at once. Those write their tables there. "threads": what OpenMP's waiting costs.
+"classroom", many playgrounds at once. Those write their tables there. "threads": what OpenMP's waiting costs. "remedies": what
+a training step costs with each.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from rich.table import Table  # noqa: E402
 from transformers import get_linear_schedule_with_warmup  # noqa: E402
 
 from utils.course.lesson import start  # noqa: E402
-from utils.course.maintain import binder_limit, classroom_load, threads_table  # noqa: E402
+from utils.course.maintain import binder_limit, classroom_load, remedies_table, threads_table  # noqa: E402
 from utils.course.maintain.classroom_load import one_run  # noqa: E402
 from utils.course.maintain.products import Products  # noqa: E402
 from utils.training.config import FineTuneConfig  # noqa: E402
@@ -263,13 +264,14 @@ def lessons() -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", choices=("speed", "play", "lessons", "threads", "binder", "classroom"))
+    parser.add_argument("--only", choices=("speed", "play", "lessons", "threads", "remedies", "binder", "classroom"))
     parser.add_argument("--log", type=Path, default=LOG, help="the file that a line is added to")
     options = parser.parse_args()
     if options.only in ("binder", "classroom"):
         return {"binder": binder_limit, "classroom": classroom_load}[options.only].main([])
-    if options.only == "threads":
-        return threads_table.main(["--rounds", str(options.rounds)])
+    if options.only in ("threads", "remedies"):
+        table = {"threads": threads_table, "remedies": remedies_table}[options.only]
+        return table.main(["--rounds", str(options.rounds)])
     start()
     wanted = {name: measure for name, measure in (("speed", speed), ("play", playing)) if options.only in (None, name)}
     if medians := {name: measure(options.rounds) for name, measure in wanted.items()}:
