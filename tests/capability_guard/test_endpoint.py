@@ -115,14 +115,11 @@ def test_asked_twice_and_the_task(serve):
     assert (
         found.noise == {"sums": 0, "capitals": 0, "colours": 0} and found.task["texts"] == 2 and found.task["loss"] > 0
     )
-    moody = iter([*RIGHT, *RIGHT] * 9)
-    other = ByHeart(**SENTENCES)
-    other.say = lambda prompt, room, say=other.say: say(prompt, room) if next(moody) else ("5.", True)
-    assert sum(
-        measure_endpoint(
-            Endpoint(serve("llama.cpp", model=other).url, "m", requests=1), SPOKEN, repeat=True
-        ).noise.values()
-    )
+    asked, model = [], ByHeart(**SENTENCES)
+    know = model.say
+    model.say = lambda prompt, room: asked.append(prompt) or (know(prompt, room) if len(asked) < 9 else ("5.", True))
+    other = measure_endpoint(Endpoint(serve("llama.cpp", model=model).url, "m", requests=1), SPOKEN, repeat=True)
+    assert rights(other) == RIGHT and sum(other.noise.values()) == 5, "four are lost, and 5 is right"
 
 
 def test_tokens_that_are_parts_of_characters():

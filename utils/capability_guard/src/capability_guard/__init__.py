@@ -18,7 +18,8 @@ Most docstrings end with an example, and a test runs each of them. An example ma
 To read the code, take it in the order in which it works: ``probes`` (what is asked), ``encoding`` (as tokens), ``forward``
 and ``generation`` (one pass, and what comes after it), ``asking`` (right or wrong), ``monitor`` (during training),
 ``measurement`` and ``measuring`` (as a file), ``statistics`` and ``verdict`` (noise or not), ``gate`` (ship it or not);
-then ``fading`` (turned down, it forgets less).
+then ``fading`` (turned down, it forgets less), ``loading`` and ``reading`` (a model as it ships), ``endpoint`` (one that is
+served) and ``shipped`` (is it the one that was trained?).
 """
 
 from importlib import import_module
