@@ -3,7 +3,7 @@
 import pytest
 from bs4 import BeautifulSoup
 
-from utils.course.maintain import build_site, links
+from utils.course.maintain import build_site, links, site_playground
 
 ADDRESS = ("ada/what-it-forgot", "v1.0")
 
@@ -50,16 +50,61 @@ def test_what_is_interactive_says_so_and_shows_no_stand_in(site):
     for name, soup in site.items():
         text = soup.get_text()
         assert not any(words in text for words in ("IntSlider", "VBox(", "<Figure", "interactive: run this cell"))
-        still = "stands still" in text
-        assert still == any(lesson in name for lesson in ("04_", "05_", "06_", "09_")), name
+        marks = bool(soup.select(".code .still"))  # what only the running lesson has
+        assert ("stands still" in text) == marks == name.startswith("10_"), name
+        assert ("The playground on this page works" in text) == bool(soup.select(".playground")), name
     assert "make lab" in site["04_playground.html"].select_one(".still").get_text()
+
+
+def test_a_lessons_own_playground_stands_on_its_page(site):
+    frames = {name[:2]: soup.select(".playground iframe") for name, soup in site.items()}
+    addresses = {lesson: [frame["src"] for frame in found] for lesson, found in frames.items() if found}
+    assert addresses == {
+        "04": ["playground/index.html"],
+        "05": [
+            "playground/index.html?preset=tiny+rank,+huge+scale&lock=learning_rate,method,steps"
+            "&hide=preset,replay,examples,model&run=no"
+        ],
+        "07": [
+            "playground/index.html?lock=rank,scaling,method,steps&hide=preset,replay,examples,model&run=no"
+            "#learning_rate=0.0005"
+        ],
+    }
+    assert all(frame["loading"] == "lazy" and len(frame["title"]) > 20 for found in frames.values() for frame in found)
+    assert site["04_playground.html"].select_one(".playground.wide")
+
+
+@pytest.mark.parametrize(
+    ("source", "address"),
+    [
+        ("playground()", ""),
+        ("playground(preset='reckless')", "?preset=reckless"),
+        ("playground(preset='reckless', steps=8)", "#learning_rate=0.013;steps=8"),
+        ("same = dict(lock=('rank',))\nplay = playground(**same, run=True)", "?lock=rank"),
+        ("playground(hide=('seed', 'model'), run=False, seed=3)", "?hide=seed,model&run=no#seed=3"),
+    ],
+)
+def test_a_call_becomes_an_address(source, address):
+    assert site_playground.address(source) == site_playground.PAGE + address
+
+
+def test_a_cell_without_a_playground_has_no_address_and_what_is_computed_is_told():
+    assert site_playground.address("from utils.playground import playground\nprint(1)") == ""
+    with pytest.raises(ValueError, match=r"rank=2 \* r in playground\(rank=2 \* r\) is computed"):
+        site_playground.address("playground(rank=2 * r)")
+    with pytest.raises(ValueError, match=r"\*\*same is no dict"):
+        site_playground.address("playground(**same)")
 
 
 def test_no_page_needs_anything_from_elsewhere(site):
     for soup in site.values():
         assert not soup.find_all("script")
-        for frame in soup.find_all("iframe"):  # the gate's report in lesson 9: a page inside the page, which can't run
-            assert frame.has_attr("sandbox") and not frame.has_attr("src")
+        for frame in soup.find_all("iframe"):
+            if frame.has_attr("src"):  # the playground, which has its own tests
+                assert frame["src"].startswith("playground/index.html") and frame.parent["class"][0] == "playground"
+                continue
+            # the gate's report in lesson 9: a page inside the page, which can't run
+            assert frame.has_attr("sandbox")
             assert not BeautifulSoup(frame["srcdoc"], "html.parser").find_all(["script", "iframe", "link"])
         for element in soup.find_all(["img", "link", "source"]):
             assert not element.get("src", element.get("href", "")).startswith(("http", "//"))

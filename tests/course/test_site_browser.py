@@ -36,7 +36,7 @@ def opened(new_page, site):
         return page
 
     yield open_page
-    assert all(re.match(r"file:|data:", url) for url in asked), asked
+    assert all(re.match(r"file:|data:|blob:", url) for url in asked), asked
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -85,6 +85,24 @@ def test_figures_stay_readable_on_a_phone(opened):
     """A figure of 989 pixels whose letters are 17 high has them at 10 or more: it scrolls, and does not shrink to the page."""
     page = opened("00_start_here.html", PHONE)
     assert page.evaluate("document.querySelector('figure img').getBoundingClientRect().width") > 0.59 * 989
+
+
+def test_a_lessons_playground_works_on_its_page(opened):
+    """From a folder, too: there the frame shows the playground in one file."""
+    page = opened("05_fixes.html")
+    page.locator(".playground").scroll_into_view_if_needed()
+    inside = page.frame_locator(".playground iframe")
+    expect(inside.locator("#headline")).to_contain_text("press Run")
+    frame = next(frame for frame in page.frames if "playground" in frame.url)
+    frame.evaluate("playground.ready")
+    expect(inside.get_by_label("learning rate", exact=True)).to_be_disabled()
+    expect(inside.get_by_label("LoRA rank", exact=True)).to_have_value("0")
+    expect(inside.locator("#claim")).to_contain_text("Rank 1 is the smallest adapter")
+    expect(inside.get_by_role("link", name="The course")).to_be_hidden()
+    after = frame.evaluate("playground.run({learning_rate: 0.005, rank: 1, steps: 40, evaluate_every: 40})")["after"]
+    assert after.count(False) > 0, "it trains, and it forgets"
+    assert page.evaluate("document.documentElement.scrollWidth") <= DESK[0]
+    look(page, "site-playground")
 
 
 def test_by_keyboard(opened):

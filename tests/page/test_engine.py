@@ -317,7 +317,7 @@ def test_the_exported_weights_answer_as_the_real_ones(tmp_path, name):
     losses = ("train_loss", "held_out_loss", "original_loss")
     apart = max(abs(packed[loss] - real[loss]) for loss in losses)
     print(f"{name}: {flipped} of {len(real['outcomes'])} outcomes flipped, losses {apart:.1e} nats apart at most")
-    assert flipped == 0 and apart < 5e-3
+    assert flipped == 0 and apart < 1e-3
 
 
 @needs_node

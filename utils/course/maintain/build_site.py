@@ -3,7 +3,8 @@
     make site
 
 One page a lesson, and one each for README and TEACHING, from the notebooks as they are stored. It needs no network to
-build and none to read: no script, no font, nothing from another address.
+build and none to read: no script, no font, nothing from another address. The playground, which trains in the reader's
+browser, stands in a frame where the lesson opens one.
 
 By nbconvert, with a template of our own in site_template/. Jupyter Book 2 (MyST 1.8) was tried: it stops when it cannot
 fetch its theme from api.mystmd.org, and its pages need scripts. nbconvert builds offline and keeps what the lessons
@@ -29,7 +30,7 @@ from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from utils.course.maintain import teaching
+from utils.course.maintain import site_playground, teaching
 from utils.course.maintain.links import MARK, PLAYGROUND, binder, load_address
 from utils.course.maintain.store_lessons import LESSONS, ROOT, WIDGET_TEXT, code_cells, lesson_paths, read
 
@@ -82,15 +83,33 @@ def live_links(page: Page, repo: str, ref: str) -> str:
     return found
 
 
+def playgrounds(page: Page) -> dict[str, str]:
+    """Cell id -> the address of the playground that stands in its place on the page."""
+    cells = [cell for cell in code_cells(page.notebook) if any(_is_widget(output) for output in cell.outputs)]
+    return {cell.id: address for cell in cells if (address := site_playground.address(cell.source))}
+
+
+def _is_widget(output: NotebookNode) -> bool:
+    return output.get("data", {}).get("text/plain") == WIDGET_TEXT
+
+
 def notes(page: Page, repo: str, ref: str) -> tuple[str, str]:
     """(under the title, in place of a control): what a reader of this page must know, as HTML; "" where nothing."""
     live = live_links(page, repo, ref)
-    outputs = [output.get("data", {}) for cell in code_cells(page.notebook) for output in cell.outputs]
-    interactive = [data for data in outputs if data.get("text/plain") == WIDGET_TEXT]
+    embedded = playgrounds(page)
+    interactive = [
+        o.data for c in code_cells(page.notebook) if c.id not in embedded for o in c.outputs if _is_widget(o)
+    ]
     where = f"{live}, or {HOW_TO_RUN}." if live else f"To run it, {HOW_TO_RUN}."
     if interactive:
         answers = " Answers are folded away under their questions." if "text/markdown" in interactive[0] else ""
-        top = f"On this page everything stands still: sliders, buttons and marks need the running lesson.{answers} {where}"
+        but = "but the playground " if embedded else ""
+        top = f"On this page everything {but}stands still: sliders, buttons and marks need the running lesson.{answers} {where}"
+    elif embedded:
+        top = (
+            "The playground on this page works: it trains a model in your browser, and sends nothing anywhere. "
+            f"The outputs of all other cells are stored ones. {where}"
+        )
     else:
         top = live and f"This page shows a run that is stored. {live}."
     return top, f"Here, the running lesson has sliders and buttons. {where}"
@@ -113,6 +132,8 @@ def render(page: Page, every: list[Page], repo: str, ref: str) -> BeautifulSoup:
         "widget_text": WIDGET_TEXT,
         "note": note,
         "still": still,
+        "playgrounds": playgrounds(page),
+        "wide": page.path == PLAYGROUND,
     }
     exporter = HTMLExporter(template_name="site_template", extra_template_basedirs=[str(Path(__file__).parent)])
     text, _ = exporter.from_notebook_node(page.notebook, resources={"course": course})
@@ -225,6 +246,8 @@ def _problems(folder: Path, name: str, soup: BeautifulSoup, ids: dict[str, set[s
     for element in soup.find_all(["a", "link", "img", "script", "source", "audio", "iframe"]):
         to = element.get("href") or element.get("src") or ""
         file, _, anchor = unquote(to).partition("#")
+        if to.startswith(site_playground.PAGE):
+            file, anchor = site_playground.PAGE, ""  # what stands behind it is for the playground to read
         if to.startswith("data:") or not to:
             continue
         if re.match(r"[a-z]+:|//", to):
