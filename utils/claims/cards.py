@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
@@ -125,7 +126,7 @@ def claim_card(key: str, runs: Sequence[RunResult | Point] = ()) -> Card:
         raise ValueError(f"{key!r} is not a claim of the course; use one of {', '.join(claims)}.")
     yours = tuple(run if isinstance(run, Point) else Point.of(run) for run in runs
                   if isinstance(run, Point) or not run.diverged)  # fmt: skip
-    verdict = _verdicts()[key]
+    verdict = _verdicts(verdicts.LEAGUE_FILE if key in {claim.key for claim in LEAGUE} else verdicts.FILE)[key]
     return Card(claims[key], verdict, plot_claim(claims[key], verdict, stored_points(), yours), yours)
 
 
@@ -133,12 +134,12 @@ def verdict_table() -> Markdown:
     """Every claim with its verdict, a finding that speaks for it, and the clearest against."""
     from IPython.display import Markdown
 
-    return Markdown(verdicts.as_table(_verdicts(), (*CLAIMS, *LEAGUE)))
+    return Markdown(verdicts.as_table(verdicts.load() | verdicts.load(verdicts.LEAGUE_FILE), (*CLAIMS, *LEAGUE)))
 
 
-@lru_cache(maxsize=1)
-def _verdicts() -> dict[str, Verdict]:
-    return verdicts.load() | verdicts.load(verdicts.LEAGUE_FILE)
+@lru_cache(maxsize=2)
+def _verdicts(file: Path) -> dict[str, Verdict]:
+    return verdicts.load(file)
 
 
 @lru_cache(maxsize=1)
