@@ -18,7 +18,7 @@ from utils.training.models import PRACTICE
 
 GUARD = Path(capability_guard.__file__).parent
 SHOWN = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-HOOK = "on_"  # what a trainer calls: the example of the class runs these
+HOOK = ("on_", "pytest_")  # what a trainer or pytest calls: the example of a class runs these
 # The file that the examples call PROBES. The practice model knows the repertoire, so most of it is right.
 ROWS = [
     {"prompt": "What is 2+2?", "answer": "4.", "capability": "arithmetic"},

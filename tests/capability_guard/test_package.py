@@ -98,7 +98,7 @@ def test_the_wheel_holds_the_package_its_page_its_licence_and_nothing_else(wheel
     metadata = {f"{about}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")}
     with zipfile.ZipFile(wheel) as packed:
         pages = {
-            path.relative_to(source).as_posix() for path in source.rglob("*.*") if path.suffix in (".html", ".json")
+            path.relative_to(source).as_posix() for path in source.rglob("*.*") if path.suffix in (".html", ".json", ".jsonl", ".md")
         }
         assert set(packed.namelist()) == modules | pages | metadata and "capability_guard/gate/report.html" in pages
         assert all(name.startswith("capability_guard") for name in packed.namelist())
@@ -197,7 +197,7 @@ def test_the_training_script_and_the_commands_run_as_they_stand(empty, desk):
     ours = [line for line in COMMANDS if line.startswith("capability-guard ")]
     assert [line.split()[:2] for line in ours] == [
         ["capability-guard", name]
-        for name in ("probes", "compare", "measure", "measure", "gate", "gate", "gate", "fade")
+        for name in ("probes", "compare", "measure", "measure", "gate", "gate", "gate", "probes", "fade")
     ]
     for line in ours:
         if "another.json" in line:  # another adapter's, which README leaves to the reader

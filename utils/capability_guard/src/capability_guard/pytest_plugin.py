@@ -31,8 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("guard_policy", "a policy file, whose rules hold where a test gives none of its own", default="")
 
 
-@pytest.fixture
-def capability_gate(request: pytest.FixtureRequest) -> Gate:
+@pytest.fixture(name="capability_gate")
+def _capability_gate(request: pytest.FixtureRequest) -> Gate:
     """Judge the candidate against the baseline: call it with the rules of ``judge``. A test that does not is judged at its end."""
     return Gate(request.config)
 
@@ -49,8 +49,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
 class Gate:
     """What the fixture is: called with rules, it gives back the decision or fails the test.
 
-    >>> Gate.__call__.__doc__.startswith("The decision, if it passed")
-    True
+    >>> from types import SimpleNamespace
+    >>> from capability_guard.measurement import Measurement, Row
+    >>> rows = [Row(f"{i}+1?", str(i + 1), "sums", right=True) for i in range(60)]
+    >>> options = {f"--guard-{side}": Measurement(side, rows).save(FOLDER / f"{side}.json") for side in SIDES}
+    >>> Gate(SimpleNamespace(getoption=options.get, getini=lambda name: ""))(max_drop=5).word
+    'passed'
     """
 
     def __init__(self, config: pytest.Config) -> None:
