@@ -24,7 +24,10 @@ from utils.training.models import SHIPPED, load_model
 from utils.training.trainer import MAX_LENGTH
 
 BLOCK = 64  # weights that share a scale
-BITS = 12  # a weight: the page is 3.5 MB with them, and the line, not the machine, is what a reader waits for
+# Bits a weight: the page is 3.5 MB with 12, and the line, not the machine, is what a reader waits for. Against the real weights, of
+# 339 probes none changes its outcome at step 0, none after 40 careful steps, and 3 after 40 reckless ones (135 right, not 132);
+# losses differ by 0.0001, 0.0004 and 0.005 nats. test_engine_runs.py prints it.
+BITS = 12
 
 
 def weights_of(model: PreTrainedModel) -> np.ndarray:
