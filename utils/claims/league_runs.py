@@ -15,7 +15,7 @@ from capability_guard import fade
 from capability_guard.asking import ask, encode_probes, kl_divergence, retention, score
 from capability_guard.curve import Checkpoint
 from capability_guard.encoding import context_length, encode
-from capability_guard.questions import KL_POSITIONS
+from capability_guard.monitor import KL_POSITIONS
 from capability_guard.weights import Weights, put_back, trained_weights
 from utils.claims import league
 from utils.claims.runs import FOLDER, Runs
