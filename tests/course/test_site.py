@@ -1,9 +1,13 @@
 """The site: whole without a network, and everything that the lessons hold is in it."""
 
+import json
+
+import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from utils.course.maintain import build_site, links, site_playground
+from utils.course.maintain import build_site, links, site_fader, site_playground
+from utils.music.notes import align, is_right, parse
 
 ADDRESS = ("ada/what-it-forgot", "v1.0")
 
@@ -74,6 +78,27 @@ def test_a_lessons_own_playground_stands_on_its_page(site):
     assert site["04_playground.html"].select_one(".playground.wide")
 
 
+def test_the_riff_is_turned_down_on_the_page(site):
+    """The slider has the notes of each strength, and at full strength they are those that the lesson itself has stored."""
+    soup = site["02_musician_analogy.html"]
+    section = soup.select_one(".fader")
+    rows = {row.th.get_text(): row.find_all("td") for row in section.select("tbody tr")}
+    assert list(rows) == ["0", *(f"0.{tenth}" for tenth in range(1, 10)), "1"]
+    pieces = [head.get_text() for head in section.select("thead th, thead td")][1:]
+    assert pieces == ["Ode to Joy", "The Midnight Riff"]
+    scores = json.loads(site_fader.PLAYED.read_text(encoding="utf-8"))["scores"]
+    for strength, cells in rows.items():
+        for piece, cell in zip(pieces, cells, strict=True):
+            played = parse(cell.code.get_text())
+            right = {id(note) for pair in align(parse(scores[piece]), played) if is_right(pair) for note in pair}
+            wanted = [[n.start, n.beats, n.pitch, id(n) in right] for n in played if n.pitch is not None]
+            assert json.loads(cell["data-notes"]) == wanted, strength
+    ode = {strength: cells[0].code.get_text() for strength, cells in rows.items()}
+    assert ode["0"] == scores["Ode to Joy"] != ode["1"]
+    before = "".join(str(element) for element in section.find_all_previous("section", class_="code"))
+    assert ode["1"] in before and ode["0.6"] != ode["1"]
+
+
 @pytest.mark.parametrize(
     ("source", "address"),
     [
@@ -88,6 +113,13 @@ def test_a_call_becomes_an_address(source, address):
     assert site_playground.address(source) == site_playground.PAGE + address
 
 
+def test_a_lesson_that_turns_nothing_down_is_told():
+    cells = [nbformat.v4.new_code_cell("with fade(model, 0.6):\n    pass"), nbformat.v4.new_code_cell("listen(riff)")]
+    assert site_fader.place(nbformat.v4.new_notebook(cells=cells)) == cells[1].id
+    with pytest.raises(ValueError, match=r"has no cell with 'with fade\('"):
+        site_fader.place(nbformat.v4.new_notebook(cells=cells[1:]))
+
+
 def test_a_cell_without_a_playground_has_no_address_and_what_is_computed_is_told():
     assert site_playground.address("from utils.playground import playground\nprint(1)") == ""
     with pytest.raises(ValueError, match=r"rank=2 \* r in playground\(rank=2 \* r\) is computed"):
@@ -97,8 +129,9 @@ def test_a_cell_without_a_playground_has_no_address_and_what_is_computed_is_told
 
 
 def test_no_page_needs_anything_from_elsewhere(site):
-    for soup in site.values():
-        assert not soup.find_all("script")
+    for name, soup in site.items():
+        scripts = ["fader.js"] if name.startswith("02_") else []
+        assert [script.get("src") for script in soup.find_all("script")] == scripts
         for frame in soup.find_all("iframe"):
             if frame.has_attr("src"):  # the playground, which has its own tests
                 assert frame["src"].startswith("playground/index.html") and frame.parent["class"][0] == "playground"

@@ -131,6 +131,25 @@ def test_sound_plays_from_the_page_alone(opened):
     assert len(lengths) > 5 and all(1 < seconds < 60 for seconds in lengths), lengths
 
 
+def test_the_riff_is_faded_by_a_slider(opened):
+    page = opened("02_musician_analogy.html", PHONE)
+    section = page.locator(".fader")
+    section.scroll_into_view_if_needed()
+    count = "[...document.querySelectorAll('.roll')].map(r => ['rect', 'path'].map(n => r.querySelectorAll(n).length))"
+    (right, wrong), (riff, _) = page.evaluate(count)
+    assert wrong > right and riff > 5, "at full strength it plays the riff, and not the Ode"
+    slider = section.get_by_label("adapter strength")
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(section.locator(".words").first).to_have_text("15 of 15 notes right.")
+    assert page.evaluate(count)[0] == [15, 0]
+    expect(section.locator("output")).to_have_text("0.0")
+    expect(section.locator(".said")).to_have_text("")  # the Ode was played, since the slider was let go
+    section.get_by_role("button", name="Play The Midnight Riff").click()
+    expect(section.locator(".said")).to_have_text("Not a single note is played.")
+    look(page, "site-fader")
+
+
 def test_dark_and_light_differ_and_figures_do_not_glare(opened):
     light, dark = (opened("01_explanation.html", DESK, scheme) for scheme in ("light", "dark"))
     colour = "getComputedStyle(document.body).backgroundColor"

@@ -3,8 +3,8 @@
     make site
 
 One page a lesson, and one each for README and TEACHING, from the notebooks as they are stored. It needs no network to
-build and none to read: no script, no font, nothing from another address. The playground, which trains in the reader's
-browser, stands in a frame where the lesson opens one.
+build and none to read: no font and nothing from another address. A page has no script, but for what is tried on it: the
+playground stands in a frame where the lesson opens one, and lesson 2 has a slider for its sounds.
 
 By nbconvert, with a template of our own in site_template/. Jupyter Book 2 (MyST 1.8) was tried: it stops when it cannot
 fetch its theme from api.mystmd.org, and its pages need scripts. nbconvert builds offline and keeps what the lessons
@@ -30,7 +30,7 @@ from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from utils.course.maintain import site_playground, teaching
+from utils.course.maintain import site_fader, site_playground, teaching
 from utils.course.maintain.links import MARK, PLAYGROUND, binder, load_address
 from utils.course.maintain.store_lessons import LESSONS, ROOT, WIDGET_TEXT, code_cells, lesson_paths, read
 
@@ -134,6 +134,9 @@ def render(page: Page, every: list[Page], repo: str, ref: str) -> BeautifulSoup:
         "still": still,
         "playgrounds": playgrounds(page),
         "wide": page.path == PLAYGROUND,
+        "under": {site_fader.place(page.notebook): site_fader.section()}
+        if page.source.name == site_fader.LESSON
+        else {},
     }
     exporter = HTMLExporter(template_name="site_template", extra_template_basedirs=[str(Path(__file__).parent)])
     text, _ = exporter.from_notebook_node(page.notebook, resources={"course": course})
@@ -216,6 +219,7 @@ def build(target: Path = TARGET) -> list[str]:
         for page in every:
             (folder / page.file).write_text(str(render(page, every, repo, ref)), encoding="utf-8")
         shutil.copy(STYLE, folder / "style.css")
+        shutil.copy(site_fader.SCRIPT, folder / "fader.js")
         shutil.copytree(LESSONS / "images", folder / "images")
         build_page(folder / "playground")
         (folder / ".nojekyll").touch()  # GitHub Pages: publish the files as they are
