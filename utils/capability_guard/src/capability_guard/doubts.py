@@ -44,9 +44,9 @@ def asked_again(probes: Sequence[Probe | Row]) -> list[str]:
         key = (
             probe.capability,
             probe.measure,
-            _bare(probe.prompt),
-            _bare(probe.answer),
-            tuple(map(_bare, probe.choices)),
+            bare(probe.prompt),
+            bare(probe.answer),
+            tuple(map(bare, probe.choices)),
         )
         if key in seen:
             again.append(probe.prompt or probe.answer)
@@ -60,8 +60,12 @@ def asked_again(probes: Sequence[Probe | Row]) -> list[str]:
     ]
 
 
-def _bare(text: str) -> str:
-    """Without case, spaces and the punctuation of sentences. What stands inside a word or number counts: 2-2 is not 2+2."""
+def bare(text: str) -> str:
+    """Without case, spaces and the punctuation of sentences. What stands inside a word or number counts: 2-2 is not 2+2.
+
+    >>> bare("What is  2+2?"), bare("what is 2-2")
+    ('what is 2+2', 'what is 2-2')
+    """
     if len(text) > LONGEST:  # a page with examples in it: who copies one does not change its full stops
         return text
     return " ".join(ENDS_OF_WORDS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).split())

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-from capability_guard.asking import score_probes
-from capability_guard.encoding import prompt_ids
-from capability_guard.generation import complete
 from capability_guard.jsonl import DataError
 from capability_guard.probes import FIELDS, Probe, probe_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def from_dataset(dataset: Dataset, columns: Mapping[str, str], **same: str) -> list[Probe]:
@@ -37,25 +33,47 @@ def from_dataset(dataset: Dataset, columns: Mapping[str, str], **same: str) -> l
     >>> from_dataset(table, columns, capability="materials", measure="choice")[0].answer
     'iron'
     """
+    check_columns(dataset, columns, same)
+    probes: dict[str, Probe] = {}
+    for number, row in enumerate(dataset, 1):
+        probe = probe_of_table(row, columns, same, f"row {number}")
+        # Tables repeat rows, so a repeat is dropped. With another answer, one of the two must be wrong.
+        if probes.setdefault(probe.prompt or probe.answer, probe) != probe:
+            raise DataError(f"row {number}: asks {probe.prompt[:60]!r} again, with another answer; keep one of them.")
+    return list(probes.values())
+
+
+def check_columns(dataset: Dataset, columns: Mapping[str, str], same: Mapping[str, str]) -> None:
+    """Raises DataError for a field that is none of a probe's, and for a column that is not there.
+
+    >>> from datasets import Dataset
+    >>> check_columns(Dataset.from_dict({"q": ["Why?"]}), {"prompt": "question"}, {})
+    Traceback (most recent call last):
+    capability_guard.jsonl.DataError: The dataset has no column 'question'; it has q.
+    """
     for field in (*columns, *same):
         if field not in FIELDS:
             raise DataError(f"{field!r} is not a field of a probe; use {', '.join(FIELDS)}.")
     for column in columns.values():
         if column not in dataset.column_names:
             raise DataError(f"The dataset has no column {column!r}; it has {', '.join(dataset.column_names)}.")
-    probes: dict[str, Probe] = {}
-    for number, row in enumerate(dataset, 1):
-        fields = {field: row[column] for field, column in columns.items()} | same
-        index, choices = fields.get("answer"), fields.get("choices")
-        if isinstance(index, int) and isinstance(choices, (list, tuple)):
-            if not 0 <= index < len(choices):
-                raise DataError(f"row {number}: the answer is {index} and there are {len(choices)} choices.")
-            fields["answer"] = choices[index]
-        probe = probe_of(fields, f"row {number}")
-        # Tables repeat rows, so a repeat is dropped. With another answer, one of the two must be wrong.
-        if probes.setdefault(probe.prompt or probe.answer, probe) != probe:
-            raise DataError(f"row {number}: asks {probe.prompt[:60]!r} again, with another answer; keep one of them.")
-    return list(probes.values())
+
+
+def probe_of_table(row: Mapping[str, Any], columns: Mapping[str, str], same: Mapping[str, str], where: str) -> Probe:
+    """The probe of a row, whose answer may be an index into its choices. Raises DataError, which begins with ``where``.
+
+    >>> row = {"question": "Which is a metal?", "options": ["wood", "iron"], "right": 1}
+    >>> columns = {"prompt": "question", "choices": "options", "answer": "right"}
+    >>> probe_of_table(row, columns, {"capability": "materials", "measure": "choice"}, "row 1").answer
+    'iron'
+    """
+    fields = {field: row[column] for field, column in columns.items()} | dict(same)
+    index, choices = fields.get("answer"), fields.get("choices")
+    if isinstance(index, int) and isinstance(choices, (list, tuple)):
+        if not 0 <= index < len(choices):
+            raise DataError(f"{where}: the answer is {index} and there are {len(choices)} choices.")
+        fields["answer"] = choices[index]
+    return probe_of(fields, where)
 
 
 def self_probes(
@@ -77,6 +95,10 @@ def self_probes(
     >>> [probe.text for probe in self_probes(model, tokenizer, ["What is 2+2?", "What is the opposite of hot?"])]
     ['What is 2+2? 4.', 'What is the opposite of hot? Cold.']
     """
+    from capability_guard.asking import score_probes  # a table needs no torch
+    from capability_guard.encoding import prompt_ids
+    from capability_guard.generation import complete
+
     tokens = [prompt_ids(tokenizer, prompt, chat) for prompt in prompts]
     said = complete(model, tokenizer, tokens, max_new_tokens)
     # A sentence ends at the first . ! or ? that blank space follows (not at that of 3.5), and has a letter or digit in it.
