@@ -98,7 +98,9 @@ def test_the_wheel_holds_the_package_its_page_its_licence_and_nothing_else(wheel
     metadata = {f"{about}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")}
     with zipfile.ZipFile(wheel) as packed:
         pages = {
-            path.relative_to(source).as_posix() for path in source.rglob("*.*") if path.suffix in (".html", ".json", ".jsonl", ".md")
+            path.relative_to(source).as_posix()
+            for path in source.rglob("*.*")
+            if path.suffix in (".html", ".json", ".jsonl", ".md")
         }
         assert set(packed.namelist()) == modules | pages | metadata and "capability_guard/gate/report.html" in pages
         assert all(name.startswith("capability_guard") for name in packed.namelist())

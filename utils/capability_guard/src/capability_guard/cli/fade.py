@@ -22,9 +22,9 @@ from capability_guard.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from capability_guard.fading.strengths import BestStrength, Step
     from capability_guard.gate import Decision
     from capability_guard.probes import Probe
-    from capability_guard.fading.strengths import BestStrength, Step
 
 EPILOG = """\
 Exit code 0: written, and the half that reports lost no more than is allowed. 1: written, and it lost more: do not ship it.
@@ -64,9 +64,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Check all that can be checked, then load, choose, write and show; the exit code."""
+    from capability_guard.fading.methods import FadingError
     from capability_guard.jsonl import DataError
     from capability_guard.measurement import MeasurementError
-    from capability_guard.fading.methods import FadingError
 
     try:
         settings, probes, how = _check(asked)
@@ -79,10 +79,10 @@ def run(asked: argparse.Namespace) -> int:
 def _check(asked: argparse.Namespace) -> tuple[dict[str, Any], list[Probe], dict[str, Any]]:
     """(the adapter's settings, the probes, how they are asked). Raises DataError, MeasurementError or FadingError."""
     from capability_guard.fading.folder import check_place, settings_of
-    from capability_guard.gate.rule import Rules
     from capability_guard.fading.halves import check_half, halves, rules_of_half
-    from capability_guard.measurement import Measurement
     from capability_guard.fading.methods import FadingError, checked
+    from capability_guard.gate.rule import Rules
+    from capability_guard.measurement import Measurement
     from capability_guard.probes import load_probes
 
     if why := blank(asked, ("model", "adapter", "tuned", "out", "probes")):
@@ -116,11 +116,11 @@ def _check(asked: argparse.Namespace) -> tuple[dict[str, Any], list[Probe], dict
 def _fade(asked: argparse.Namespace, settings: dict[str, Any], probes: list[Probe], how: dict[str, Any]) -> int:
     """Choose, write and show; the exit code."""
     from capability_guard.fading.folder import write_adapter, write_model
+    from capability_guard.fading.methods import FadingError
+    from capability_guard.fading.strengths import best_strength
     from capability_guard.fading.turning import fade
     from capability_guard.gate import judge
     from capability_guard.measuring import measure
-    from capability_guard.fading.methods import FadingError
-    from capability_guard.fading.strengths import best_strength
 
     model, tokenizer, base, base_tokenizer = _load(asked, settings)
     strength, best, decision = asked.strength, None, None
@@ -216,11 +216,11 @@ def _show(asked: argparse.Namespace, strength: float, best: BestStrength | None,
     from rich.markup import escape
     from rich.table import Table
 
+    from capability_guard.fading.halves import whole
+    from capability_guard.fading.strengths import within
     from capability_guard.gate.reports import clean
     from capability_guard.gate.rule import REGRESSED
     from capability_guard.gate.terminal import cells
-    from capability_guard.fading.halves import whole
-    from capability_guard.fading.strengths import within
 
     console = Console()
     if not console.is_terminal:
