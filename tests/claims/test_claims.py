@@ -11,6 +11,7 @@ import pytest
 from capability_guard.probes import load_probes
 from utils.claims import claim_brief, claim_card, experiments, verdicts
 from utils.claims.experiments import CLAIMS, Claim, Contrast
+from utils.claims.league import LEAGUE
 from utils.claims.literature import SOURCES
 from utils.claims.runs import FOLDER, plan
 from utils.claims.samples import Table
@@ -210,8 +211,9 @@ def test_one_claim_made_again_with_two_other_seeds_agrees(stored):
 def test_the_readme_has_each_stored_verdict_in_one_line(root):
     text = (root / "README.md").read_text()
     table = text.split(verdicts.BEGIN)[1].split(verdicts.END)[0].strip()
-    assert table == verdicts.one_line_each(verdicts.load()), "run `make claims`"
-    assert len(table.splitlines()) == len(CLAIMS)
+    stored = verdicts.load() | verdicts.load(verdicts.LEAGUE_FILE)
+    assert table == verdicts.one_line_each(stored, (*CLAIMS, *LEAGUE)), "run `make claims`"
+    assert len(table.splitlines()) == len(CLAIMS) + len(LEAGUE)
 
 
 def test_verdicts_survive_their_file_and_a_broken_one_is_a_sentence(tmp_path):

@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     save_table(league_table(points.get("league", ()), SEEDS), options.folder / "league-table.json")
     show(league, LEAGUE)
     if options.folder == FOLDER:
-        write_into(README, one_line_each(verdicts))
+        write_into(README, one_line_each(verdicts | league, (*CLAIMS, *LEAGUE)))
         print(f"Written into {README.name}, between its markers.")
     return 0
 

@@ -21,6 +21,7 @@ says "nearly as good", it is that at most 3 points more are lost (``NEARLY``): t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -116,8 +117,9 @@ def smol_curve(name: str) -> Curve:
 def lost(s: Sample, curve: Curve, at: float | FineTuneConfig = AT) -> float:
     """Points that a curve loses where it has learned ``at``: per cent, or as much as that setting. NaN beyond its ends."""
     there = [config for config in curve if config in s.table.change]
-    level = at if isinstance(at, float) else s.learned(at)
-    return s.interpolate(there, level) if there else float("nan")
+    if not there or (not isinstance(at, float) and at not in s.table.change):
+        return math.nan
+    return s.interpolate(there, at if isinstance(at, float) else s.learned(at))
 
 
 def spared(s: Sample, curve: Curve, plain: Curve = PLAIN, at: float | FineTuneConfig = AT) -> float:
