@@ -14,6 +14,7 @@ import argparse
 import base64
 import copy
 import hashlib
+import io
 import os
 import re
 import sys
@@ -25,6 +26,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[3]
 LESSONS = ROOT / "lessons"
@@ -162,6 +164,18 @@ def replace(path: Path, content: bytes) -> None:
     os.replace(temporary, path)
 
 
+def lighten(notebook: NotebookNode) -> None:
+    """Give every figure a palette of 256 colours, in place: a plot looks the same with them, in a third of the bytes."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if png := output.get("data", {}).get("image/png"):
+                whole, light = base64.b64decode(png), io.BytesIO()
+                image = Image.open(io.BytesIO(whole)).convert("RGB")
+                image.quantize(256, dither=Image.Dither.NONE).save(light, "PNG", optimize=True)
+                if light.tell() < len(whole):
+                    output["data"]["image/png"] = base64.b64encode(light.getvalue()).decode()
+
+
 def store(path: Path) -> list[str]:
     """Execute one lesson and store it; where something speaks against storing it, say so instead."""
     notebook = normalise(read(path))
@@ -169,6 +183,7 @@ def store(path: Path) -> list[str]:
         execute(notebook, path.parent)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         return [str(error)]
+    lighten(notebook)
     text = nbformat.writes(normalise(notebook)) + "\n"
     found = problems(notebook, len(text.encode()))
     if not found:
