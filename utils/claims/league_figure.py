@@ -30,15 +30,16 @@ def plot_league(runs: Sequence[RunResult | Point] = (), rows: Sequence[Row] | No
     plt.close(figure)
     style_axes(axes)
     axes.grid(visible=False, axis="y")
-    drawn = set()
+    drawn, edge = set(), 1.25 * max([row.lost for row in rows] + [lost for _, lost in own])
     for at, row in enumerate(rows):
         colour, marker, kind = (
             (QUIET, "X", "as it is usually done") if row.name == "plain" else KINDS.get(row.needs, KINDS[""])
         )
         axes.plot([max(row.low, 0), row.high], [at, at], color=colour, lw=2.2)
         axes.plot([row.lost], [at], color=colour, marker=marker, ms=7, ls="none", label=None if kind in drawn else kind)
-        axes.annotate(f"{row.lost:.1f}", (row.high, at), xytext=(6, 0), textcoords="offset points", va="center", fontsize=9,
-                      color=INK)  # fmt: skip
+        inside = row.high < 0.93 * edge
+        axes.annotate(f"{row.lost:.1f}", (row.high if inside else 0.93 * edge, at), xytext=(6, 0 if inside else 8),
+                      textcoords="offset points", va="center", fontsize=9, color=INK)  # fmt: skip
         drawn.add(kind)
     for at, (_, lost) in enumerate(own, len(rows)):
         axes.plot([lost], [at], color=COLOURS[3], marker="*", ms=14, mec=INK, mew=0.8, ls="none")
@@ -46,15 +47,14 @@ def plot_league(runs: Sequence[RunResult | Point] = (), rows: Sequence[Row] | No
     for label, row in zip(axes.get_yticklabels(), rows, strict=False):
         label.set_fontweight("bold" if row.name in ("plain", "fader") else "normal")
     axes.set_ylim(len(rows) + len(own) - 0.4, -0.6)
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, edge)  # a bar that reaches the edge goes on
     axes.set_xlabel(f"points of retention lost where {AT:.0f} % is learned, 95 % interval")
-    axes.legend(frameon=False, loc="lower right", fontsize=9.5)
+    axes.legend(frameon=False, loc="upper right", fontsize=9.5)
+    axes.tick_params(axis="y", labelcolor=INK)
     first, plain = rows[0], next((row for row in rows if row.name == "plain"), None)
-    figure.suptitle(
-        f"At {AT:.0f} % learned: {first.title} loses {first.lost:.1f} points"
-        + (f", a lower rate alone {plain.lost:.1f}" if plain else ""),
-        x=0.01, ha="left", fontsize=12.5, fontweight="bold", color=INK,
-    )  # fmt: skip
+    words = [f"{row.title}: {row.lost:.1f}" for row in (first, plain) if row is not None]
+    figure.suptitle(f"Points lost at {AT:.0f} % learned. {'; '.join(words)}", x=0.01, ha="left", fontsize=11.5,
+                    fontweight="bold", color=INK)  # fmt: skip
     figure.alt = f"Points lost where {AT:.0f} % is learned: " + "; ".join(
         f"{row.title} {row.lost:.1f} ({row.low:.1f} to {row.high:.1f}), needs {row.needs}" for row in rows
     )
