@@ -26,7 +26,7 @@ def test_every_exercise_with_a_solution_is_there_and_no_hint_is():
     answers = teaching.exercise_answers()
     for words in (
         "MY_PIECE",
-        "method=full;learning_rate=0.0005",
+        "turn it down to 0.6",
         "Was alpha changed with it?",
         'eval_strategy="steps"',
     ):

@@ -109,7 +109,7 @@ def in_words(decision: Decision) -> str:
     ...     return Measurement("m", [row(i, i < n) for i in range(60)])
     >>> print(in_words(judge(known(60), known(52))))
     REGRESSED: Worse by more than is allowed: sums. A loss of 13.3 points, beyond chance (p = 0.004); 5 are allowed.
-      ✗ sums: 100.0 % before, 86.7 % now; lost 8 and gained 0; drop 13.3 (5.4 to 22.8)
+      ✗ sums: 100.0 % before, 86.7 % now; lost 8 and gained 0; drop 13.3 (3.8 to 22.8)
     Lost, the worst first (5 of 8):
       '52+1?' was answered '53', and now '?'
       ...
