@@ -143,9 +143,9 @@ def test_memory_does_not_grow(small):
     assert small("bytes") == before < 80e6
 
 
-def test_with_its_dropout_a_run_forgets_what_the_stored_runs_do(tmp_path):
+def test_a_run_forgets_what_the_stored_runs_do(tmp_path):
     """Five seeds, as the page runs them, rounded weights and all, against the runs in data/claims of the same seeds."""
-    config = preset("reckless").with_(evaluate_every=10)
+    config = preset("reckless").with_(evaluate_every=40)
     stored = [p for p in load(DATA / "claims" / "practice.jsonl") if p.config.with_(seed=0) == config and p.after]
     assert len(stored) >= 5
     engine = NodeEngine(exported(tmp_path, "practice"), "weights.bin")
