@@ -80,7 +80,7 @@ def pack_model(folder: Path) -> int:
             for name in ("config", "tokenizer", "data")
         }
     text = json.dumps(rest, separators=(",", ":"), ensure_ascii=False)
-    write_whole(folder / PACKED, gzip.compress(text.encode(), mtime=0))
+    (folder / PACKED).write_bytes(gzip.compress(text.encode(), mtime=0))
     return sum((folder / name).stat().st_size for name in ("weights.bin", PACKED))
 
 
