@@ -22,7 +22,7 @@ from rich.table import Table as RichTable  # noqa: E402
 from capability_guard.models import ModelUnavailable  # noqa: E402
 from utils.claims.experiments import CLAIMS, Claim  # noqa: E402
 from utils.claims.league import LEAGUE, SEEDS  # noqa: E402
-from utils.claims.league_runs import decide_league, estimate, league_plan  # noqa: E402
+from utils.claims.league_runs import decide_league, estimate, league_plan, league_stores  # noqa: E402
 from utils.claims.league_table import league_table  # noqa: E402
 from utils.claims.league_table import save as save_table  # noqa: E402
 from utils.claims.runs import FOLDER, plan  # noqa: E402
@@ -39,7 +39,7 @@ README = FOLDER.parent.parent / "README.md"
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", nargs="+", choices=[*plan(), *league_plan()], help="tables to complete; all by default"
+        "--only", nargs="+", choices=[*plan(), *league_stores()], help="tables to complete; all by default"
     )
     parser.add_argument("--estimate", action="store_true", help="say what the league would still run, and for how long")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, by default 2; each takes up to 1.5 GB")
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.estimate:
         return 0
     began, points = time.perf_counter(), {}
-    for name in options.only or [*plan(), *league_plan()]:
+    for name in options.only or [*plan(), *league_stores()]:
         # Planned one by one: which remedies SmolLM2 tries follows from the practice model's runs.
         runs = {**plan(options.folder), **league_plan(options.folder)}[name]
         if name.endswith("smollm2") and not runs.store.exists() and not is_available("smollm2"):
@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     verdicts = decide(tables_of(point for name in plan() for point in points.get(name, ())))
     save(verdicts, options.folder / "verdicts.json")
     show(verdicts, CLAIMS)
-    league = decide_league([point for name in league_plan() for point in points.get(name, ())])
+    league = decide_league([point for name in league_stores() for point in points.get(name, ())])
     save(league, options.folder / "league-verdicts.json")
     save_table(league_table(points.get("league", ()), SEEDS), options.folder / "league-table.json")
     show(league, LEAGUE)

@@ -17,7 +17,7 @@ from utils.claims import verdicts
 from utils.claims.experiments import CLAIMS, Claim
 from utils.claims.figures import plot_claim, plot_claim_in_brief
 from utils.claims.league import LEAGUE
-from utils.claims.league_runs import league_plan
+from utils.claims.league_runs import league_stores
 from utils.claims.literature import SOURCES
 from utils.claims.runs import plan
 from utils.claims.verdicts import Verdict, in_words
@@ -35,12 +35,24 @@ STYLE = (
 
 
 @dataclass(frozen=True)
-class Card:
-    """A claim with its evidence. A notebook shows the text and the figure; a terminal, the text."""
+class _Shown:
+    """What a notebook shows as text with a figure under it, and a terminal as text alone."""
 
     claim: Claim
     verdict: Verdict
     figure: Figure
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import HTML, display
+
+        display(HTML(self._repr_html_()))
+        display(self.figure)
+
+
+@dataclass(frozen=True, repr=False)
+class Card(_Shown):
+    """A claim with its evidence."""
+
     yours: tuple[Point, ...] = ()
 
     def _parts(self) -> dict[str, list[str]]:
@@ -68,12 +80,6 @@ class Card:
         title = f"Claim {self.claim.number}. {escape(self.claim.title)}: <em>{self.verdict.word}</em>"
         return f'{STYLE}<div class="claim-card"><p><strong>{title}</strong></p>{parts}</div>'
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import HTML, display
-
-        display(HTML(self._repr_html_()))
-        display(self.figure)
-
     def __repr__(self) -> str:
         parts = [
             f"{name}: {'; '.join(lines)}" for name, lines in self._parts().items() if lines and name != "The literature"
@@ -81,13 +87,9 @@ class Card:
         return f"Claim {self.claim.number}. {self.claim.title}: {self.verdict.word}.\n" + "\n".join(parts)
 
 
-@dataclass(frozen=True)
-class Brief:
+@dataclass(frozen=True, repr=False)
+class Brief(_Shown):
     """A claim in one sentence, with its runs in a small figure, and where the rest stands."""
-
-    claim: Claim
-    verdict: Verdict
-    figure: Figure
 
     @property
     def sentence(self) -> str:
@@ -98,21 +100,14 @@ class Brief:
         title, _, rest = escape(self.sentence).partition(". ")
         return f'<p><strong>{title}.</strong> {rest} <a href="{WHOLE}">All that was measured.</a></p>'
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import HTML, display
-
-        display(HTML(self._repr_html_()))
-        display(self.figure)
-
     def __repr__(self) -> str:
         return self.sentence
 
 
 def claim_brief(key: str, runs: Sequence[RunResult | Point] = ()) -> Brief:
     """What ``claim_card`` says, in one sentence and a small figure. Takes and raises the same."""
-    card = claim_card(key, runs)
-    figure = plot_claim_in_brief(card.claim, card.verdict, stored_points(), card.yours)
-    return Brief(card.claim, card.verdict, figure)
+    claim, verdict, yours = _evidence(key, runs)
+    return Brief(claim, verdict, plot_claim_in_brief(claim, verdict, stored_points(), yours))
 
 
 def claim_card(key: str, runs: Sequence[RunResult | Point] = ()) -> Card:
@@ -121,13 +116,19 @@ def claim_card(key: str, runs: Sequence[RunResult | Point] = ()) -> Card:
 
     runs: your own, which are marked among ours; a run that diverged is left out. Raises ValueError for another key.
     """
+    claim, verdict, yours = _evidence(key, runs)
+    return Card(claim, verdict, plot_claim(claim, verdict, stored_points(), yours), yours)
+
+
+def _evidence(key: str, runs: Sequence[RunResult | Point]) -> tuple[Claim, Verdict, tuple[Point, ...]]:
+    """(the claim, its verdict, the learner's own runs as points)."""
     claims = {claim.key: claim for claim in (*CLAIMS, *LEAGUE)}
     if key not in claims:
         raise ValueError(f"{key!r} is not a claim of the course; use one of {', '.join(claims)}.")
     yours = tuple(run if isinstance(run, Point) else Point.of(run) for run in runs
                   if isinstance(run, Point) or not run.diverged)  # fmt: skip
     verdict = _verdicts(verdicts.LEAGUE_FILE if key in {claim.key for claim in LEAGUE} else verdicts.FILE)[key]
-    return Card(claims[key], verdict, plot_claim(claims[key], verdict, stored_points(), yours), yours)
+    return claims[key], verdict, yours
 
 
 def verdict_table() -> Markdown:
@@ -145,5 +146,5 @@ def _verdicts(file: Path) -> dict[str, Verdict]:
 @lru_cache(maxsize=1)
 def stored_points() -> tuple[Point, ...]:
     """Every run that ``make claims`` stored; one that two tables have, once."""
-    stores = [runs.store for runs in (*plan().values(), *league_plan().values()) if runs.store.exists()]
-    return tuple({(point.config, point.steps): point for store in stores for point in load(store)}.values())
+    stores = [*(runs.store for runs in plan().values()), *league_stores().values()]
+    return tuple({(p.config, p.steps): p for store in stores if store.exists() for p in load(store)}.values())

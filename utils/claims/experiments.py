@@ -83,21 +83,21 @@ class Claim:
 
 
 # --- Settings -------------------------------------------------------------------------------------------------------
-_BASE = FineTuneConfig(
-    evaluate_every=40
-)  # measured at its end; LoRA on all linear layers, r=8, alpha 16, no dropout, 40 steps of 8 rows
+# Measured at its end; LoRA on all linear layers, r=8, alpha 16, no dropout, 40 steps of 8 rows.
+BASE = FineTuneConfig(evaluate_every=40)
 
 
-def _rates(base: FineTuneConfig, *rates: float) -> tuple[FineTuneConfig, ...]:
+def at_rates(base: FineTuneConfig, *rates: float) -> tuple[FineTuneConfig, ...]:
+    """The same settings at each of these learning rates."""
     return tuple(base.with_(learning_rate=rate) for rate in rates)
 
 
 # Dense where it is steep: between 60 and 76 % learned, what "equal learning" costs is read off it.
-CURVE = _rates(_BASE, 1e-4, 5e-4, 1.5e-3, 3e-3, 4e-3, 5e-3, 6.3e-3, 8e-3, 1e-2, 1.3e-2, 2e-2)
+CURVE = at_rates(BASE, 1e-4, 5e-4, 1.5e-3, 3e-3, 4e-3, 5e-3, 6.3e-3, 8e-3, 1e-2, 1.3e-2, 2e-2)
 LORA = {config.learning_rate: config for config in CURVE}
 RISING = CURVE[:-1]  # where more is learned at each higher rate: without 2e-2
 CAREFUL, MIDDLE, RECKLESS = LORA[1.5e-3], LORA[5e-3], LORA[1.3e-2]
-SOURCE = _BASE.with_(learning_rate=5e-5, lora_dropout=0.05, target_modules="c_attn", examples=3, batch_size=2, steps=4)
+SOURCE = BASE.with_(learning_rate=5e-5, lora_dropout=0.05, target_modules="c_attn", examples=3, batch_size=2, steps=4)
 LONGER = (LORA[3e-3].with_(steps=80), CAREFUL.with_(steps=160))
 RANKS = (1, 4, 16, 64)
 RANK = {
@@ -109,10 +109,10 @@ FEWER_ROWS = RECKLESS.with_(batch_size=6)  # as many new-task rows a step as wit
 FEW = {examples: MIDDLE.with_(examples=examples) for examples in (3, 12)}  # 40 steps: each row is seen more often
 FEW_EPOCHS = {12: FEW[12].with_(steps=7), 3: FEW[3].with_(steps=2)}  # as many rounds as 72 rows make in 40 steps
 STEPS = {steps: MIDDLE.with_(steps=steps) for steps in (10, 20, 80)}
-SMALL = _rates(_BASE.with_(model="practice-small"), 1.5e-3, 3e-3, 5e-3, 8e-3, 1.3e-2)
+SMALL = at_rates(BASE.with_(model="practice-small"), 1.5e-3, 3e-3, 5e-3, 8e-3, 1.3e-2)
 SMALL_MIDDLE = SMALL[2]
 SMALL_FEW = {examples: SMALL_MIDDLE.with_(examples=examples) for examples in (3, 12)}
-FULL = _rates(_BASE.with_(method="full"), 1e-4, 3e-4, 6e-4, 1e-3, 1.5e-3, 3e-3)
+FULL = at_rates(BASE.with_(method="full"), 1e-4, 3e-4, 6e-4, 1e-3, 1.5e-3, 3e-3)
 DENSE = {"reckless": RECKLESS.with_(evaluate_every=2), "middle": MIDDLE.with_(evaluate_every=2)}
 # After the reckless run: 12 steps on so many original rows, none of them a probe; 0 goes on with the new task instead.
 RECOVER = {rows: MIDDLE.with_(steps=12, examples=rows, evaluate_every=12) for rows in (0, 8, 32)}
@@ -120,7 +120,7 @@ RECOVER = {rows: MIDDLE.with_(steps=12, examples=rows, evaluate_every=12) for ro
 _SMOL = FineTuneConfig(
     model="smollm2", lora_dropout=0.05, target_modules="q_proj,v_proj", steps=24, batch_size=4, evaluate_every=12
 )
-SMOL_CURVE = _rates(_SMOL, 1e-4, 5e-4, 2e-3, 5e-3)
+SMOL_CURVE = at_rates(_SMOL, 1e-4, 5e-4, 2e-3, 5e-3)
 SMOL = {config.learning_rate: config for config in SMOL_CURVE}
 SMOL_REPLAY, SMOL_FEWER_ROWS = SMOL[5e-3].with_(replay=0.25), SMOL[5e-3].with_(batch_size=3)
 

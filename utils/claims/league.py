@@ -25,7 +25,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from utils.claims.experiments import MATTERS, SMOL_CURVE, Claim, Contrast
+from utils.claims.experiments import BASE, MATTERS, SMOL_CURVE, Claim, Contrast, at_rates
 from utils.training.config import FineTuneConfig
 from utils.training.remedies import REMEDIES
 
@@ -41,45 +41,38 @@ FEWER = RATES[:3]  # of a small share of replay: it learns as much as the plain 
 SEEDS = (11, 12, 13)  # as many as were run so far; five are planned, and `make claims` adds them when they stand here
 
 
-def _rates(base: FineTuneConfig, rates: Sequence[float]) -> Curve:
-    return tuple(base.with_(learning_rate=rate) for rate in rates)
-
-
 def faded(trained: FineTuneConfig) -> Curve:
     """One trained run at each strength."""
     return tuple(trained.with_(strength=strength) for strength in STRENGTHS)
 
 
 # --- Settings -------------------------------------------------------------------------------------------------------
-_BASE = FineTuneConfig(evaluate_every=40)  # LoRA on all linear layers, r=8, alpha 16, no dropout, 40 steps of 8 rows
-PLAIN = _rates(_BASE, (1.5e-3, 3e-3, 4e-3, 4.5e-3, 5e-3, 5.7e-3, 6.5e-3, 8e-3, 1.3e-2, 2e-2))
-SHARES = (0.01, 0.05, 0.25)
-REAL = {share: _rates(_BASE.with_(replay=share), RATES if share == 0.25 else FEWER) for share in SHARES}
-OWN = {
-    share: _rates(_BASE.with_(remedy="own_replay", remedy_weight=share), RATES if share == 0.25 else FEWER)
-    for share in SHARES
-}
-STEMS = {share: _rates(_BASE.with_(remedy="stem_replay", remedy_weight=share), RATES if share == 0.25 else FEWER)
-         for share in SHARES}  # fmt: skip
+PLAIN = at_rates(BASE, 1.5e-3, 3e-3, 4e-3, 4.5e-3, 5e-3, 5.7e-3, 6.5e-3, 8e-3, 1.3e-2, 2e-2)
+SHARES = {0.01: FEWER, 0.05: FEWER, 0.25: RATES}  # of replay, with the rates of each
+REAL = {share: at_rates(BASE.with_(replay=share), *rates) for share, rates in SHARES.items()}
+OWN, STEMS = (
+    {share: at_rates(BASE.with_(remedy=remedy, remedy_weight=share), *rates) for share, rates in SHARES.items()}
+    for remedy in ("own_replay", "stem_replay")
+)
 _PISSA_RATES = (2e-4, 5e-4, 1e-3, 2e-3, 4e-3)  # it starts with the largest part of each weight in its hands
 _RATES_OF = {"pissa": _PISSA_RATES, "dft": RATES[:2], "mask_surprising": RATES[:2]}  # two learn too little at any rate
-WITH = {name: _rates(_BASE.with_(remedy=name), _RATES_OF.get(name, RATES))
+WITH = {name: at_rates(BASE.with_(remedy=name), *_RATES_OF.get(name, RATES))
         for name in REMEDIES if name not in ("own_replay", "stem_replay")}  # fmt: skip
-STRONGER = {name: _rates(_BASE.with_(remedy=name, remedy_weight=1.0), RATES) for name in ("graded", "no_intruders")}
-TRAINED = {rate: _BASE.with_(learning_rate=rate) for rate in (8e-3, 1.3e-2, 2e-2)}  # for the fader
+STRONGER = {name: at_rates(BASE.with_(remedy=name, remedy_weight=1.0), *RATES) for name in ("graded", "no_intruders")}
+TRAINED = {rate: BASE.with_(learning_rate=rate) for rate in (8e-3, 1.3e-2, 2e-2)}  # for the fader
 FADED = {rate: faded(config) for rate, config in TRAINED.items()}
 RECKLESS = FADED[1.3e-2]  # the preset's rate: the one that counts
 REPLAY_FADED = faded(TRAINED[1.3e-2].with_(replay=0.25))
 KL_FADED = faded(TRAINED[1.3e-2].with_(remedy="kl"))
 
-FULL = _rates(_BASE.with_(method="full"), (3e-4, 5e-4, 8e-4, 1e-3, 1.5e-3, 3e-3))
-FULL_AT, FULL_FADED = FULL[2], faded(_BASE.with_(method="full", learning_rate=1.5e-3))
-_SMALL = _BASE.with_(model="practice-small")
-SMALL = _rates(_SMALL, (1.5e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6.5e-3, 8e-3, 1.3e-2))
+FULL = at_rates(BASE.with_(method="full"), 3e-4, 5e-4, 8e-4, 1e-3, 1.5e-3, 3e-3)
+FULL_AT, FULL_FADED = FULL[2], faded(BASE.with_(method="full", learning_rate=1.5e-3))
+_SMALL = BASE.with_(model="practice-small")
+SMALL = at_rates(_SMALL, 1.5e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6.5e-3, 8e-3, 1.3e-2)
 SMALL_AT, SMALL_FADED = SMALL[4], faded(_SMALL.with_(learning_rate=1.3e-2))
 
 _SMOL = SMOL_CURVE[0].with_(evaluate_every=24)  # 24 steps of 4 rows, LoRA on q_proj and v_proj
-SMOL = _rates(_SMOL, (5e-4, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3))
+SMOL = at_rates(_SMOL, 5e-4, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3)
 SMOL_AT, SMOL_FADED = SMOL[3], faded(_SMOL.with_(learning_rate=5e-3))
 SMOL_RATES = (1e-3, 2e-3, 3e-3, 5e-3)
 
@@ -110,7 +103,7 @@ def on_smollm2(names: Sequence[str]) -> Curve:
 def smol_curve(name: str) -> Curve:
     """A row of the league, at SmolLM2's rates."""
     like = CURVES[name][0]
-    return _rates(_SMOL.with_(replay=like.replay, remedy=like.remedy, remedy_weight=like.remedy_weight), SMOL_RATES)
+    return at_rates(_SMOL.with_(replay=like.replay, remedy=like.remedy, remedy_weight=like.remedy_weight), *SMOL_RATES)
 
 
 # --- Measures -------------------------------------------------------------------------------------------------------

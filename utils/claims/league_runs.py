@@ -118,13 +118,19 @@ class LeagueRuns(Runs):
         return len(trainings), len(missing), seconds + sum(TO_READ[c.model] for c in missing[:extra])
 
 
+def league_stores(folder: Path = FOLDER) -> dict[str, Path]:
+    """Where each table of the league is kept; unlike ``league_plan``, it reads none of them."""
+    return {name: folder / f"{name}.jsonl" for name in ("league", "league-small", "league-smollm2")}
+
+
 def league_plan(folder: Path = FOLDER) -> dict[str, LeagueRuns]:
     """The tables of the league, kept in ``folder``. SmolLM2's remedies are known once the practice model's runs are there."""
-    practice = LeagueRuns(folder / "league.jsonl", league.PRACTICE, league.SEEDS)
+    stores = league_stores(folder)
+    practice = LeagueRuns(stores["league"], league.PRACTICE, league.SEEDS)
     return {
         "league": practice,
-        "league-small": LeagueRuns(folder / "league-small.jsonl", league.PRACTICE_SMALL, league.SEEDS),
-        "league-smollm2": LeagueRuns(folder / "league-smollm2.jsonl", league.on_smollm2(_best(practice)), league.SEEDS),
+        "league-small": LeagueRuns(stores["league-small"], league.PRACTICE_SMALL, league.SEEDS),
+        "league-smollm2": LeagueRuns(stores["league-smollm2"], league.on_smollm2(_best(practice)), league.SEEDS),
     }
 
 
