@@ -14,9 +14,13 @@ from utils.training.remedies.batch import Batch
 from utils.training.remedies.remedy import Remedy
 
 
+def divergence(tuned: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+    """KL(base || tuned), the mean over tokens, from the logits [n, v] of each."""
+    return F.kl_div(tuned.log_softmax(-1), base.log_softmax(-1), reduction="batchmean", log_target=True)
+
+
 def loss(batch: Batch, weight: float) -> torch.Tensor:
-    tuned, base = batch.logits.log_softmax(-1), batch.base_logits.log_softmax(-1)
-    return batch.loss + weight * F.kl_div(tuned, base, reduction="batchmean", log_target=True)
+    return batch.loss + weight * divergence(batch.logits, batch.base_logits)
 
 
 KL = Remedy(

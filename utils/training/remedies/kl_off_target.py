@@ -7,17 +7,16 @@ token as much as it likes, and only what it does to the others costs something. 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 
 from utils.training.remedies.batch import Batch
+from utils.training.remedies.kl import divergence
 from utils.training.remedies.remedy import Remedy
 
 
 def loss(batch: Batch, weight: float) -> torch.Tensor:
     # A logit so low has no share left, and unlike -inf no gradient that is no number.
-    others = [side.scatter(1, batch.targets[:, None], -1e9) for side in (batch.logits, batch.base_logits)]
-    tuned, base = (side.log_softmax(-1) for side in others)
-    return batch.loss + weight * F.kl_div(tuned, base, reduction="batchmean", log_target=True)
+    tuned, base = (side.scatter(1, batch.targets[:, None], -1e9) for side in (batch.logits, batch.base_logits))
+    return batch.loss + weight * divergence(tuned, base)
 
 
 KL_OFF_TARGET = Remedy(
