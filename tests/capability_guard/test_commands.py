@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
+from two_adapters import save_harmless_and_harmful
 
 import capability_guard.measuring
 from capability_guard import __version__
@@ -38,12 +38,7 @@ def adapters(folder):
     model, _ = load_model("practice", quiet=True)
     config = LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True, task_type="CAUSAL_LM")
     adapted = get_peft_model(model, config)
-    adapted.save_pretrained(folder / "harmless")
-    torch.manual_seed(0)
-    for name, parameter in adapted.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.5)
-    adapted.save_pretrained(folder / "harmful")
+    save_harmless_and_harmful(adapted, folder)
     return folder
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from gguf_file import write_gguf
 from peft import LoraConfig, get_peft_model
+from two_adapters import save_harmless_and_harmful
 
 import capability_guard.loading
 import capability_guard.models
@@ -35,12 +36,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("loading")
     save_probes(load_probes(REPERTOIRE)[:200:17], folder / "probes.jsonl")
     adapted = get_peft_model(load_model(PRACTICE)[0], LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True))
-    adapted.save_pretrained(folder / "harmless")
-    torch.manual_seed(0)
-    for name, parameter in adapted.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.5)
-    adapted.save_pretrained(folder / "harmful")
+    save_harmless_and_harmful(adapted, folder)
     adapted.merge_and_unload().save_pretrained(folder / "merged")
     load_model(PRACTICE)[1].save_pretrained(folder / "merged")
     for bits in (32, 8):
