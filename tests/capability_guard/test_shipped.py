@@ -100,7 +100,6 @@ def test_quantized_while_it_loads(ship):
         (("--as-shipped=a", "--candidate=b"), "--as-shipped compares one trained model with what ships"),
         (("--as-shipped=nowhere.gguf",), "There is no file nowhere.gguf"),
         (("--as-shipped=http://me:secret@host/",), "has a password or a key in its URL"),
-        ((), "There is nothing to compare --model with; give --adapter, --candidate or --as-shipped."),
     ],
 )
 def test_what_cannot_be_is_one_sentence(folder, capsys, tmp_path, more, says):
@@ -109,6 +108,13 @@ def test_what_cannot_be_is_one_sentence(folder, capsys, tmp_path, more, says):
     )
     said = capsys.readouterr().err
     assert code == 2 and says in said and said.count("\n") == 1 and not (tmp_path / "kept").exists()
+
+
+def test_nothing_to_compare_with_is_a_misuse_of_the_command(folder, capsys, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", f"--model={PRACTICE}", f"--probes={folder / 'probes.jsonl'}", f"--keep={tmp_path / 'kept'}"])
+    says = "There is nothing to compare --model with; give --adapter, --candidate or --as-shipped."
+    assert stopped.value.code == 2 and says in capsys.readouterr().err and not (tmp_path / "kept").exists()
 
 
 def two(differing, of=300, flips=None):

@@ -64,7 +64,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     add_rule_options(parser)
     add_policy_option(parser)
     add_report_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, misused=parser.error)
 
 
 def run(asked: argparse.Namespace) -> int:
@@ -77,7 +77,7 @@ def run(asked: argparse.Namespace) -> int:
     if why := blank(asked, ("model", "probes", "adapter", "candidate", "keep", "as_shipped", "served_name", *NAMES)):
         return refuse(why)
     if not (asked.adapter or asked.candidate or asked.as_shipped):
-        return refuse("There is nothing to compare --model with; give --adapter, --candidate or --as-shipped.")
+        asked.misused("There is nothing to compare --model with; give --adapter, --candidate or --as-shipped.")
     keep = Path(asked.keep)
     if keep.exists() and not keep.is_dir():
         return refuse(f"{keep} is a file; name a folder to keep the measurements in.")
