@@ -13,6 +13,7 @@ import torch
 from capability_guard.encoding import TOKENS_A_BATCH, Batch
 from capability_guard.forward import input_device
 from capability_guard.jsonl import DataError
+from capability_guard.processes import processes
 
 # What a CPU's allocator and the libraries of a GPU say in a plain RuntimeError.
 SAYS = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
@@ -97,7 +98,7 @@ def read_in_parts(
         try:
             found = read(batch)
         except (RuntimeError, MemoryError) as error:
-            if not ran_out(error) or _together():
+            if not ran_out(error) or processes() > 1:
                 raise
             found = None
         if found is not None:
@@ -123,7 +124,7 @@ def in_halves(model: torch.nn.Module, items: Sequence[Item], do: Callable[[Seque
     try:
         return do(items)
     except (RuntimeError, MemoryError) as error:
-        if not ran_out(error) or _together():
+        if not ran_out(error) or processes() > 1:
             raise
     free()
     if len(items) == 1:
@@ -152,11 +153,3 @@ def _halves(batch: Batch) -> list[Batch]:
             Batch(batch.ids[part, :width], batch.labels[part, :width], batch.mask[part, :width], batch.rows[part])
         )
     return found
-
-
-def _together() -> bool:
-    return (
-        torch.distributed.is_available()
-        and torch.distributed.is_initialized()
-        and torch.distributed.get_world_size() > 1
-    )
