@@ -88,12 +88,11 @@ def _loaded(
 
 
 def _served(endpoint: Endpoint, probes: list, how: dict[str, Any], keep: Path) -> Measurement:
-    from capability_guard.cli.progress import Progress
+    from capability_guard.cli.progress import as_it_goes
     from capability_guard.endpoint import measure_endpoint
-    from capability_guard.in_parts import kept_beside
 
     how = how | {"repeat": False, "task": None}
-    return measure_endpoint(endpoint, probes, keep=kept_beside(keep / SHIPPED), each=Progress(), **how)
+    return measure_endpoint(endpoint, probes, **as_it_goes(keep / SHIPPED), **how)
 
 
 def _load(name: str, adapter: str | None, same_base: bool, loading: dict[str, Any]) -> tuple:
@@ -110,10 +109,9 @@ def _load(name: str, adapter: str | None, same_base: bool, loading: dict[str, An
 
 
 def _measure(model: Any, tokenizer: Any, probes: list, file: Path, how: dict[str, Any]) -> Measurement:
-    from capability_guard.cli.progress import Progress
-    from capability_guard.in_parts import kept_beside
+    from capability_guard.cli.progress import as_it_goes
     from capability_guard.measuring import measure
 
-    found = measure(model, tokenizer, probes, keep=kept_beside(file), each=Progress(), **how)
+    found = measure(model, tokenizer, probes, **as_it_goes(file), **how)
     found.save(file)
     return found

@@ -125,10 +125,9 @@ def measure_all(
     """
     from capability_guard.adapters import check_weights
     from capability_guard.cli.in_turn import Base, measure_in_turn
-    from capability_guard.cli.progress import Progress
+    from capability_guard.cli.progress import as_it_goes
     from capability_guard.folders import left_out
     from capability_guard.identity import key_of
-    from capability_guard.in_parts import kept_beside
     from capability_guard.measurement import MeasurementError
     from capability_guard.measuring import measure
     from capability_guard.models import ModelUnavailable, load_model
@@ -142,8 +141,7 @@ def measure_all(
         baseline = earlier(known)
         if baseline is None:
             check_weights(base.model)
-            say = {"keep": kept_beside(known), "each": Progress()}
-            baseline = measure(base.model, base.tokenizer, probes, name=asked.model, **say, **how)
+            baseline = measure(base.model, base.tokenizer, probes, name=asked.model, **as_it_goes(known), **how)
             baseline.save(known)
             print(f"The base was measured in {baseline.seconds:.1f} s, and is kept in {known}.", flush=True)
         else:

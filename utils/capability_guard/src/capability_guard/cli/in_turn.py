@@ -23,8 +23,7 @@ def measure_in_turn(
     how: what ``measure`` takes besides.
     """
     from capability_guard.adapters import check_weights
-    from capability_guard.cli.progress import Progress
-    from capability_guard.in_parts import kept_beside
+    from capability_guard.cli.progress import as_it_goes
     from capability_guard.jsonl import DataError
     from capability_guard.measurement import MeasurementError
     from capability_guard.measuring import measure
@@ -40,8 +39,7 @@ def measure_in_turn(
         try:
             candidate, its_tokenizer, about = base.with_adapter(path) if adapters else base.gone_for(path)
             check_weights(candidate)
-            say = {"keep": kept_beside(file), "each": Progress()}
-            measured = measure(candidate, its_tokenizer, probes, **about, **say, **how)
+            measured = measure(candidate, its_tokenizer, probes, **about, **as_it_goes(file), **how)
             measured.save(file)
             found.append(measured)
         except (MeasurementError, DataError, ModelUnavailable) as error:

@@ -102,12 +102,11 @@ def _files(asked: argparse.Namespace) -> list[Path]:
 
 def _served(asked: argparse.Namespace, probes: list, how: dict[str, Any], file: Path) -> list[Measurement]:
     """What a model knows that is served; written. Raises MeasurementError, DataError or OSError."""
-    from capability_guard.cli.progress import Progress
+    from capability_guard.cli.progress import as_it_goes
     from capability_guard.endpoint import measure_endpoint
-    from capability_guard.in_parts import kept_beside
 
     endpoint = endpoint_of(asked, asked.endpoint, asked.model)
-    measurement = measure_endpoint(endpoint, probes, keep=kept_beside(file), each=Progress(), **how)
+    measurement = measure_endpoint(endpoint, probes, **as_it_goes(file), **how)
     measurement.save(file)
     return [measurement]
 
@@ -118,8 +117,7 @@ def _measured(
     """What the model knows, or each of several adapters on it; each is written. Raises MeasurementError, DataError or OSError."""
     from capability_guard.adapters import check_weights
     from capability_guard.cli.in_turn import Base, measure_in_turn
-    from capability_guard.cli.progress import Progress
-    from capability_guard.in_parts import kept_beside
+    from capability_guard.cli.progress import as_it_goes
     from capability_guard.measurement import MeasurementError
     from capability_guard.measuring import measure
     from capability_guard.models import ModelUnavailable, load_model
@@ -134,8 +132,7 @@ def _measured(
     except ModelUnavailable as error:
         raise MeasurementError(str(error)) from error
     check_weights(model)
-    say = {"keep": kept_beside(files[0]), "each": Progress()}
-    measurement = measure(model, tokenizer, probes, name=asked.model, adapter=adapter, **say, **how)
+    measurement = measure(model, tokenizer, probes, name=asked.model, adapter=adapter, **as_it_goes(files[0]), **how)
     measurement.save(files[0])
     return [measurement]
 

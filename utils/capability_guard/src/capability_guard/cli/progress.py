@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO
+
+from capability_guard.in_parts import kept_beside
 
 EVERY = 30.0  # seconds between two lines in a log; a terminal is told at once
 
@@ -50,6 +53,11 @@ class Progress:
     def _say(self, text: str) -> None:
         self.stream.write(f"{text}\n")
         self.stream.flush()
+
+
+def as_it_goes(file: Path) -> dict[str, Any]:
+    """What ``measure`` is told so that it keeps the answers so far beside ``file``, and says how far it is."""
+    return {"keep": kept_beside(file), "each": Progress()}
 
 
 def in_words(seconds: float) -> str:
