@@ -134,10 +134,12 @@ def carries_trained_adapter(model: PreTrainedModel) -> bool:
     >>> carries_trained_adapter(get_peft_model(model, LoraConfig(fan_in_fan_out=True)))
     False
     """
+    from capability_guard.weights import own_part
+
     starts = [getattr(config, "init_lora_weights", True) for config in getattr(model, "peft_config", {}).values()]
     if any(isinstance(start, str) and start.lower().startswith(FROM_THE_WEIGHTS) for start in starts):
         return False
-    return any(bool(p.any()) for name, p in model.named_parameters() if "lora_B" in name)
+    return any(bool(own_part(p).any()) for name, p in model.named_parameters() if "lora_B" in name)
 
 
 def _make_room(model: PreTrainedModel, shapes: dict[str, list[int]], about: dict) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from capability_guard.encoding import IGNORE, Batch
+from capability_guard.in_step import agreed, together
 from capability_guard.jsonl import DataError
 
 LONG_ENOUGH = 32  # tokens on which a forward is tried
@@ -34,7 +35,8 @@ def undisturbed(model: torch.nn.Module) -> Iterator[None]:
     if training:  # not so inside another ``undisturbed``
         model.eval()
     try:
-        with torch.inference_mode():
+        # Where a model is split, what is gathered for this pass is used again by the training, which no inference tensor can be.
+        with torch.no_grad() if together() else torch.inference_mode():
             yield
     finally:
         for module in training:
@@ -101,7 +103,7 @@ def picks_positions(model: torch.nn.Module, batch: Batch) -> bool:
     key = what_decides(model)
     known = _tried.get(model)
     if known is None or known[0] != key:
-        picks = _try(model, without_adapter(model), batch)
+        picks = agreed(_try(model, without_adapter(model), batch))
         if picks is None:  # it gives no numbers now: nothing can be told, and it is looked at again
             return False
         known = _tried[model] = (key, picks)

@@ -1,4 +1,7 @@
-"""Copies of the weights that are trained, and how to put them back."""
+"""Copies of the weights that are trained, and how to put them back.
+
+Of a model that is split over processes, each of them copies its own part, and puts that back.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ def trained_weights(model: torch.nn.Module) -> Weights:
     0
     """
     # detach alone would share its memory with the parameter, and change as that is trained.
-    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    with torch.no_grad():
+        return {name: own_part(p).detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
 def put_back(model: torch.nn.Module, weights: Weights) -> None:
@@ -27,10 +31,21 @@ def put_back(model: torch.nn.Module, weights: Weights) -> None:
     True
     """
     # All are looked at before any is written, so that an error leaves no model of two halves.
-    parameters = dict(model.named_parameters())
-    for name, kept in weights.items():
-        if name not in parameters or parameters[name].shape != kept.shape:
-            raise ValueError(f"The weights {name!r} are not of this model; use those of a run with the same settings.")
     with torch.no_grad():
+        parts = {name: own_part(p) for name, p in model.named_parameters()}
         for name, kept in weights.items():
-            parameters[name].copy_(kept)
+            if name not in parts or parts[name].shape != kept.shape:
+                raise ValueError(
+                    f"The weights {name!r} are not of this model; use those of a run with the same settings."
+                )
+        for name, kept in weights.items():
+            parts[name].copy_(kept)
+
+
+def own_part(parameter: torch.Tensor) -> torch.Tensor:
+    """What this process has of a parameter, in the same memory: all of it, or its part where it is split.
+
+    >>> own_part(model.lm_head.weight).shape == model.lm_head.weight.shape
+    True
+    """
+    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
