@@ -1,9 +1,6 @@
 """The monitor in other people's training: resumed, in several processes, with reporters, accumulation and bfloat16."""
 
 import copy
-import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -172,13 +169,6 @@ def test_a_trained_adapter_at_step_0_is_warned_of(practice, data, tmp_path):
         trainer.train()
 
 
-def test_parameters_in_pieces_are_refused(practice, data, tmp_path):
-    monitor, trainer = monitor_of(practice), trainer_of(practice, data, tmp_path, [])
-    trainer.args.fsdp = ["full_shard"]
-    with pytest.raises(ValueError, match="split over processes"):
-        monitor.on_train_begin(trainer.args, trainer.state, trainer.control, model=trainer.model)
-
-
 def test_figures_reach_tensorboard(practice, data, tmp_path, monkeypatch):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path))
@@ -194,42 +184,6 @@ def test_figures_reach_tensorboard(practice, data, tmp_path, monkeypatch):
         for event in log.Scalars("train/monitor/accuracy") if "train/monitor/accuracy" in log.Tags()["scalars"] else []:
             seen[event.step] = event.value
     assert seen == {c.step: pytest.approx(c.accuracy) for c in monitor.checkpoints}
-
-
-def in_processes(folder, root, processes: int, max_drop: float) -> list[dict]:
-    """The same eight rows a step on one process or, four each, on two; what each process saw."""
-    folder.mkdir()
-    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines=1", "--mixed_precision=no",
-              f"--num_processes={processes}", "--num_cpu_threads_per_process=1", "--dynamo_backend=no"]  # fmt: skip
-    command = [
-        sys.executable,
-        *(launch if processes > 1 else []),
-        str(root / "tests" / "capability_guard" / "train_in_processes.py"),
-        str(folder),
-        str(8 // processes),
-        str(max_drop),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(file.read_text()) for file in sorted(folder.glob("rank*.json"))]
-
-
-def test_two_processes_measure_once_and_agree(tmp_path, root):
-    (one,) = in_processes(tmp_path / "one", root, 1, max_drop=100)
-    first, second = in_processes(tmp_path / "two", root, 2, max_drop=100)
-    assert first["world"] == second["world"] == 2
-    assert second["curve"] == [], "only the first process measures"
-    assert [c[0] for c in first["curve"]] == [c[0] for c in one["curve"]] == [0, 2, 4, 6, 8]
-    for ours, theirs in zip(first["curve"], one["curve"], strict=True):
-        assert ours[1] == pytest.approx(theirs[1], abs=0.04) and ours[2] == pytest.approx(theirs[2], rel=1e-3)
-    assert first["weights"] == second["weights"]
-
-
-def test_two_processes_stop_together_with_the_same_weights(tmp_path, root):
-    first, second = in_processes(tmp_path / "stop", root, 2, max_drop=5)
-    assert first["stopped"] == second["stopped"] != ""
-    assert first["step"] == second["step"] < 8
-    assert first["weights"] == second["weights"], "the best weights came back in both"
 
 
 # --- Probes of every kind ---------------------------------------------------------------------------------------

@@ -6,13 +6,13 @@
     monitor.checkpoints        # from step 0, measured before anything trained
 
 The model under test is whatever the trainer trains, PEFT-wrapped or not. Measuring changes nothing: no random number
-is drawn, and every module is afterwards in the mode that it was in. In several processes the first one measures, and
-all of them stop when it says so. A run that is resumed goes on with the baseline of its first start.
+is drawn, and every module is afterwards in the mode that it was in. Several processes share the questions out where each has
+the whole model, and ask them all in step where it is split over them (FSDP); each has the same curve, and all stop together.
+A run that is resumed goes on with the baseline of its first start.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 import warnings
@@ -21,25 +21,20 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainerState
-from transformers.integrations import is_deepspeed_zero3_enabled
 
 from capability_guard.adapters import carries_trained_adapter
-from capability_guard.asking import CONTAINS_TOKENS, ask, encode_probes, kl_divergence, retention, score
+from capability_guard.asking import CONTAINS_TOKENS, kl_divergence, retention
 from capability_guard.baseline import Baseline, note_outcomes, resumed
 from capability_guard.chat import Chat
-from capability_guard.conditions import vocabulary_of
 from capability_guard.curve import LOSSES, Checkpoint, mean_losses, to_log
-from capability_guard.encoding import context_length, encode
+from capability_guard.drop_budget import DropBudget, points_lost
 from capability_guard.forward import undisturbed
+from capability_guard.in_step import in_step
 from capability_guard.jsonl import DataError
-from capability_guard.matching import MARKING
-from capability_guard.probes import Probe, fingerprint, live_subset
-from capability_guard.processes import from_the_first, is_split, processes
-from capability_guard.weights import Weights, put_back, trained_weights
-
-KL_POSITIONS = 256  # with a vocabulary of 50,000 these are 50 MB, and the mean over them is steady enough
+from capability_guard.probes import Probe, live_subset
+from capability_guard.processes import from_the_first, is_zero3, meet
+from capability_guard.questions import KL_POSITIONS, Questions, Share, mean_loss
 
 
 class RegressionMonitor(TrainerCallback):
@@ -62,10 +57,10 @@ class RegressionMonitor(TrainerCallback):
     chat: True asks through the tokenizer's chat template; a ``Chat`` adds a system turn or variables. max_new_tokens: how much
     the model may say to a "contains" probe.
     baseline: an earlier ``monitor.baseline`` of the same model, probes and texts, to measure step 0 only once.
-    on_checkpoint: called with each Checkpoint as soon as it is measured.
+    on_checkpoint: called with each Checkpoint as soon as it is measured, in the first process.
     Use a new monitor for each model. Raises DataError for an empty probe set, ValueError for settings out of range, for a
-    baseline of other probes, texts, tokenizer or max_new_tokens, for a resumed run without one, and where the parameters are split
-    over processes (FSDP, DeepSpeed ZeRO-3), since no process has a whole model.
+    baseline of other probes, texts, tokenizer or max_new_tokens, for a resumed run without one, and under ZeRO-3; ProcessLost where
+    another process is gone.
 
     >>> from transformers import TrainingArguments
     >>> from capability_guard.probes import load_probes
@@ -119,9 +114,8 @@ class RegressionMonitor(TrainerCallback):
         for name, texts in self.texts.items():
             if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
                 raise ValueError(f"The texts for {name} are {str(texts)[:40]!r}; give a list of texts.")
-        self.every, self.early, self.kl = every, frozenset(early), kl
-        self.max_drop, self.restore, self.on_checkpoint = max_drop, restore, on_checkpoint
-        self.baseline = baseline
+        self.every, self.early, self.kl, self.on_checkpoint = every, frozenset(early), kl, on_checkpoint
+        self.max_drop, self.restore, self.baseline = max_drop, restore, baseline
         self.checkpoints: list[Checkpoint] = []
         self.before: list[bool | None] = []
         self.after: list[bool | None] = []
@@ -130,11 +124,9 @@ class RegressionMonitor(TrainerCallback):
         self._trainer: Trainer | None = None
         self._whole: Checkpoint | None = None  # the last checkpoint at which all probes were asked
         self._kept = False  # whether this run's folder has the baseline's file
-        self._encoded: dict[
-            str, Any
-        ] = {}  # the tokens of the texts by name, of the probes on the curve, and of the rest
         self._model: torch.nn.Module | None = None  # the one that the baseline is of
-        self._best: tuple[float, int, Weights] | None = None  # held-out loss, step, weights
+        self._encoded: dict[str, Any] = {}  # the questions as tokens
+        self._budget = DropBudget(max_drop, restore)
 
     def log_to(self, trainer: Trainer) -> None:
         """Log through this trainer too, so that each figure reaches TensorBoard or whatever ``report_to`` names.
@@ -161,22 +153,22 @@ class RegressionMonitor(TrainerCallback):
 
     # --- What the trainer calls, in every process ---------------------------------------------------------
     def on_train_begin(self, args, state, control, model=None, **kwargs):
-        """Measure step 0, or find it again in a resumed run. Raises ValueError where no process has the whole model."""
+        """Measure step 0, or find it again in a resumed run. Raises ValueError under DeepSpeed ZeRO-3."""
         self._began = time.perf_counter()
-        if args.fsdp or is_deepspeed_zero3_enabled() or is_split(model):
+        if is_zero3(model):
             raise ValueError(
-                "The parameters are split over processes (FSDP or DeepSpeed ZeRO-3), so no process can ask the model; "
-                "train without the monitor, and measure the saved model with `capability-guard measure`."
+                "The parameters are split by DeepSpeed ZeRO-3, which the monitor does not ask; use FSDP or ZeRO-2, or train "
+                "without it and measure the saved model with `capability-guard measure`."
             )
-        if state.is_world_process_zero:
-            self._begin(args, state, control, model)
+        meet(state.global_step)
+        self._begin(args, state, control, model)
         self._agree(control)
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
         """Measure, if it is time to, and stop the run if the budget is exceeded."""
         if self.is_due(state):
-            if state.is_world_process_zero:
-                self._measure(model, state, control)
+            meet(state.global_step)
+            self._measure(model, state, control)
             self._agree(control)
 
     def on_save(self, args, state, control, **kwargs):
@@ -187,17 +179,23 @@ class RegressionMonitor(TrainerCallback):
 
     def on_train_end(self, args, state, control, model=None, **kwargs):
         """Ask all probes, and bring the best weights back if the run was stopped."""
-        first = state.is_world_process_zero
-        if first and not self.stopped:
+        meet(state.global_step)
+        if not self.stopped:
             self._measure(model, state, control, everything=True)  # which may find the budget exceeded at the very end
         self._agree(control)
         if self.stopped:
-            back = self._bring_back(model)
-            if first:
+            back = self._budget.bring_back(model)
+            if state.is_world_process_zero:
                 left = f"The weights of step {back} are back" if back is not None else "The last weights stay"
                 print(f"Stopped: {self.stopped}. {left}.")
-                state.log_history.append({"step": state.global_step, "monitor/stopped": self.stopped})
-                self._measure(model, state, control, everything=True)  # the curve ends with the weights that are left
+            state.log_history.append({"step": state.global_step, "monitor/stopped": self.stopped})
+            self._measure(model, state, control, everything=True)  # the curve ends with the weights that are left
+
+    def _agree(self, control) -> None:
+        """All processes stop when the first one does; one that went on alone would wait for the others."""
+        self.stopped = from_the_first(self.stopped)
+        if self.stopped:
+            control.should_training_stop = True
 
     # --- Step 0, or the step that a run is resumed at -----------------------------------------------------
     def _begin(self, args, state, control, model) -> None:
@@ -208,10 +206,18 @@ class RegressionMonitor(TrainerCallback):
                 )
             # What was measured past this step did not happen; trained on, the model keeps its first baseline.
             self.checkpoints = [c for c in self.checkpoints if c.step <= state.global_step] or self.checkpoints
-            self.stopped, self._best = "", None  # the best weights may be of a step that did not happen
+            self.stopped = ""
+            self._budget.forget()
             return
         self._model, self._kept = model, state.global_step > 0
-        self._encode(model)
+        self._share = Share.for_model(model)
+        chosen = set(self.live)
+        rows = [i for i, probe in enumerate(self.probes) if probe in chosen]
+        self.live = [self.probes[i] for i in rows]  # in the order in which the rows are picked
+        self._questions = Questions(self.tokenizer, self.probes, rows, self.texts, self.chat, self.max_new_tokens)
+        self._asked = self._questions.asked()
+        known = self.baseline.encoded if self.baseline is not None else None
+        self._encoded = known or self._questions.encoded(model, self._share)
         if state.global_step and self.baseline is None:
             self._resume(args, state, model)
         elif self.baseline is None:
@@ -221,7 +227,7 @@ class RegressionMonitor(TrainerCallback):
                     stacklevel=2,
                 )
             self._measure(model, state, control, everything=True)
-        elif self.baseline.asked != self._asked():
+        elif self.baseline.asked != self._asked:
             raise ValueError(
                 "The baseline was measured on other probes or texts, or with another tokenizer or max_new_tokens; give the "
                 "monitor the same ones, or no baseline."
@@ -230,84 +236,61 @@ class RegressionMonitor(TrainerCallback):
             self.before = self.after = self.baseline.outcomes
             # The seconds were those of the run that measured it.
             self._note(replace(self.baseline.checkpoint, seconds=0.0), state, control)
-            note_outcomes(state.log_history[-1], self.before, self._asked())
+            note_outcomes(state.log_history[-1], self.before, self._asked)
             self._judge(self.checkpoints[-1], model, control, None)
 
-    def _asked(self) -> str:
-        """A fingerprint of all that a checkpoint is measured on."""
-        texts = repr([(name, list(texts)) for name, texts in self.texts.items()])
-        live = ",".join(map(str, self._live_rows))
-        chat = repr(self.chat) if self.chat else ""  # "" as it was before there were system turns and variables
-        return f"{fingerprint(self.probes)}-{hashlib.sha256((texts + live + chat + self._read_by).encode()).hexdigest()[:12]}"
-
-    def _encode(self, model) -> None:
-        """Tokenise once: the tokens of a probe do not change while the model does."""
-        template = self.tokenizer.get_chat_template() if self.chat and self.tokenizer.chat_template else ""
-        self._read_by = repr((vocabulary_of(self.tokenizer), template, self.max_new_tokens, MARKING))
-        chosen = set(self.live)
-        self._live_rows = [i for i, probe in enumerate(self.probes) if probe in chosen]
-        self.live = [self.probes[i] for i in self._live_rows]  # in the order in which the rows are picked
-        if self.baseline is not None and self.baseline.encoded:
-            self._encoded = self.baseline.encoded
-            return
-        longest = context_length(model)
-        self._encoded = {name: encode(self.tokenizer, texts, longest) for name, texts in self.texts.items() if texts}
-        for name, some in (("live", self.live), ("rest", [probe for probe in self.probes if probe not in chosen])):
-            self._encoded[name] = encode_probes(self.tokenizer, some, longest, self.chat, self.max_new_tokens)
-
     def _resume(self, args, state, model) -> None:
-        self.baseline, self.checkpoints = resumed(state, args.output_dir, self._asked(), self._encoded)
+        self.baseline, self.checkpoints = resumed(state, args.output_dir, self._asked, self._encoded)
         self.before = self.after = self.baseline.outcomes
         # The weights that the trainer has just loaded are all there is to go back to. Any later loss beats infinity.
         if self.max_drop is not None and self._drop(self.checkpoints[-1]) <= self.max_drop:
-            self._best = (math.inf, state.global_step, trained_weights(model))
+            self._budget.keep(math.inf, state.global_step, model)
 
-    # --- Measuring, in the first process ------------------------------------------------------------------
+    # --- Measuring ----------------------------------------------------------------------------------------
     def _measure(self, model, state, control, everything: bool = False) -> None:
         """Add a point to the curve. everything: then ask the other probes too; whoever watches has seen the point by then."""
         began = time.perf_counter()
-        with undisturbed(model):  # once around all of it: with hundreds of modules, each change of mode takes a while
-            live = ask(model, self.tokenizer, self._encoded["live"])
-            texts = {
-                name: score(model, self._encoded[name], keep=KL_POSITIONS if self.kl and name == "held_out_loss" else 0)
-                for name in self.texts
-                if name in self._encoded
-            }
-        judged = [outcome for outcome in live.correct if outcome is not None]
-        now = texts["held_out_loss"].log_probabilities if "held_out_loss" in texts else None
-        base = self.baseline.log_probabilities if self.baseline is not None else now
-        checkpoint = Checkpoint(
-            step=state.global_step,
-            seconds=time.perf_counter() - self._began,
-            accuracy=sum(judged) / len(judged) if judged else None,
-            retention=retention(self.live, live.correct),
-            kl=None if now is None or base is None else kl_divergence(base, now),
-            probe_loss=mean_losses(self.live, live.loss),
-            **{name: texts[name].mean_loss if name in texts else None for name in self.texts},
-        )
+        with in_step(model) as whole, undisturbed(whole):  # once around all of it: each change of mode takes a while
+            live, losses = self._questions.of("live", whole, self._encoded, self._share)
+            texts = {name: mean_loss(whole, self._encoded[name], self._share, self._positions(name))
+                     for name in self.texts if name in self._encoded}  # fmt: skip
+        now = texts["held_out_loss"][1] if "held_out_loss" in texts else None
+        checkpoint = from_the_first(self._checkpoint(state.global_step, live, losses, texts, now))
         self.seconds_measuring += time.perf_counter() - began
         self._note(checkpoint, state, control)
-        began, losses = time.perf_counter(), list(live.loss)
+        began = time.perf_counter()
         if everything:
-            rest = ask(model, self.tokenizer, self._encoded["rest"])
-            losses += rest.loss
-            self._keep_all(live.correct, rest.correct)
+            with in_step(model) as whole:
+                rest, more = self._questions.of("rest", whole, self._encoded, self._share)
+            losses = losses + more
+            self.after = self._questions.in_order(live, rest)
+            self.before = self.before or self.after
             self._whole = checkpoint
         if self.baseline is None:
-            self.baseline = Baseline(checkpoint, self.after, now, self._asked(), self._encoded)
+            self.baseline = Baseline(checkpoint, self.after, now, self._asked, self._encoded)
             # In the log, because the trainer saves that in each checkpoint and gives it back to a resumed run.
-            note_outcomes(state.log_history[-1], self.before, self._asked())
+            note_outcomes(state.log_history[-1], self.before, self._asked)
         self.seconds_measuring += time.perf_counter() - began
         # One loss that is no number is enough: the weights are broken, whatever else still looks right.
         measured = (*losses, *(getattr(checkpoint, name) or 0.0 for name in LOSSES))
         self._judge(checkpoint, model, control, next((x for x in measured if not math.isfinite(x)), None))
 
-    def _keep_all(self, live: list[bool | None], rest: list[bool | None]) -> None:
-        """The outcomes of all probes in their order; the first ones are those of the baseline."""
-        on_the_curve = set(self._live_rows)
-        found, others = iter(live), iter(rest)
-        self.after = [next(found if i in on_the_curve else others) for i in range(len(self.probes))]
-        self.before = self.before or self.after
+    def _positions(self, name: str) -> int:
+        return KL_POSITIONS if self.kl and name == "held_out_loss" else 0
+
+    def _checkpoint(self, step: int, live: list[bool | None], losses: list[float], texts: dict, now) -> Checkpoint:
+        """The figures as a point of the curve; the KL is known to the first process alone where the texts are shared out."""
+        judged = [outcome for outcome in live if outcome is not None]
+        base = self.baseline.log_probabilities if self.baseline is not None else now
+        return Checkpoint(
+            step=step,
+            seconds=time.perf_counter() - self._began,
+            accuracy=sum(judged) / len(judged) if judged else None,
+            retention=retention(self.live, live),
+            kl=None if now is None or base is None else kl_divergence(base, now),
+            probe_loss=mean_losses(self.live, losses),
+            **{name: texts[name][0] if name in texts else None for name in self.texts},
+        )
 
     def _note(self, checkpoint: Checkpoint, state, control) -> None:
         """Add a checkpoint to the curve and to the trainer's log, and tell whoever watches."""
@@ -319,50 +302,21 @@ class RegressionMonitor(TrainerCallback):
             asked = control.should_log
             Trainer.log(self._trainer, figures)
             control.should_log = asked  # which that took for done
-        if self.on_checkpoint is not None:
+        if self.on_checkpoint is not None and state.is_world_process_zero:
             self.on_checkpoint(checkpoint)
 
-    # --- The drop budget ----------------------------------------------------------------------------------
     def _judge(self, checkpoint: Checkpoint, model, control, broken: float | None) -> None:
-        loss = checkpoint.held_out_loss
+        """Stop the run if it diverged or lost too much; once stopped, the first reason stays."""
         if broken is not None:
             self.stopped = self.stopped or f"the loss was {broken} at step {checkpoint.step}: the run diverged"
+        elif not self.stopped and self.max_drop is not None:
+            self.stopped = self._budget.judge(self._drop(checkpoint), checkpoint, model)
+        if self.stopped:
             control.should_training_stop = True
-        elif self.max_drop is not None and not self.stopped:  # once stopped, the first reason stays
-            drop = self._drop(checkpoint)
-            if drop > self.max_drop:
-                self.stopped = (
-                    f"retention had dropped {drop:.1f} points at step {checkpoint.step}, "
-                    f"more than the budget of {self.max_drop:g}"
-                )
-                control.should_training_stop = True
-            elif self._best is None or loss is None or loss < self._best[0]:
-                self._best = (math.inf if loss is None else loss, checkpoint.step, trained_weights(model))
 
     def _drop(self, checkpoint: Checkpoint) -> float:
         """Points lost: of the probes on the curve, but of all of them when all were asked."""
         # Where all were asked, the few on the curve have nothing to add, and noise of their own.
         if checkpoint is self._whole:
-            before, after = ([right for right in side if right is not None] for side in (self.before, self.after))
-            return 100 * (sum(before) - sum(after)) / len(before)
+            return points_lost(self.before, self.after)
         return 100 * (self.checkpoints[0].accuracy - checkpoint.accuracy)
-
-    # --- Several processes --------------------------------------------------------------------------------
-    def _agree(self, control) -> None:
-        """All processes stop when the first one does; one that went on alone would wait for the others for ever."""
-        self.stopped = from_the_first(self.stopped)
-        if self.stopped:
-            control.should_training_stop = True
-
-    def _bring_back(self, model) -> int | None:
-        """The best weights within the budget, in every process; the step that they are of, if there are any."""
-        # Only the first process judges, so only it has weights to give: the others take part in the broadcast and get theirs.
-        step = from_the_first(self._best[1] if self.restore and self._best is not None else None)
-        if step is None:
-            return None
-        if self._best is not None:
-            put_back(model, self._best[2])
-        if processes() > 1:
-            for parameter in (p for p in model.parameters() if p.requires_grad):
-                dist.broadcast(parameter.data, src=0)
-        return step
