@@ -136,13 +136,21 @@ def run(
         return {"step": state.global_step, "log": json.loads(json.dumps(state.log_history))}
     monitor.on_train_end(args, state, control, model=model)
     counted.remove()
-    whole = [p.full_tensor() if hasattr(p, "full_tensor") else p for p in model.parameters()]
     return {
         "curve": [(c.step, c.accuracy, c.held_out_loss, c.kl, c.probe_loss["prose"]) for c in monitor.checkpoints],
         "before": monitor.before, "after": monitor.after, "step": state.global_step, "stopped": monitor.stopped,
         "rows": sum(asked), "inference": any(p.is_inference() for p in model.parameters()),
-        "weights": sum(p.double().sum().item() for p in whole), "training": model.training,
+        "weights": sum_of_weights(model), "training": model.training,
     }  # fmt: skip
+
+
+def sum_of_weights(model: torch.nn.Module) -> float:
+    """Of the whole model, whatever part of it this process has."""
+    if isinstance(model, FullyShardedDataParallel):
+        with FullyShardedDataParallel.summon_full_params(model, writeback=False):
+            return sum(p.double().sum().item() for p in model.parameters())
+    whole = (p.full_tensor() if hasattr(p, "full_tensor") else p for p in model.parameters())
+    return sum(p.double().sum().item() for p in whole)
 
 
 def everything(folder: Path) -> dict:
