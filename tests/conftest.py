@@ -27,6 +27,23 @@ settings.register_profile("new", **patient)
 settings.load_profile("new" if os.environ.get("COURSE_FUZZ") else "same")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _the_same_chance_for_a_files_models():
+    _seed()
+
+
+@pytest.fixture(autouse=True)
+def _the_same_chance_for_each_test(_the_same_chance_for_a_files_models):
+    """Whatever ran before in this process: what peft or torch draws is drawn alike in each run."""
+    _seed()
+
+
+def _seed() -> None:
+    import torch
+
+    torch.manual_seed(0)
+
+
 # What trains a model, starts a kernel or a server, or takes more than a few seconds: left out by `make quick`. A test of
 # another file says so itself, with the marker.
 SLOW = {

@@ -17,7 +17,7 @@ from utils.training.answers import answer
 from utils.training.config import FineTuneConfig
 from utils.training.data import QUESTIONS
 from utils.training.fader import STRENGTHS, Fader
-from utils.training.finetuning import Cancelled, base_model, default_probes, finetune
+from utils.training.finetuning import Cancelled, base_model, base_to_ask, default_probes, finetune
 from utils.training.machine import estimate
 from utils.training.results import RunResult
 from utils.training.snapshots import Snapshots
@@ -153,7 +153,7 @@ def fade_run(session: Session, run: Run, path: bool, others_wait: Callable[[], b
 
 @lru_cache(maxsize=1)
 def _base_answers(name: str) -> list[str]:
-    return answer(*base_model(name), QUESTIONS, ANSWER_TOKENS)
+    return answer(*base_to_ask(name), QUESTIONS, ANSWER_TOKENS)
 
 
 def time_needed(config: FineTuneConfig) -> float:

@@ -24,7 +24,7 @@ from capability_guard.weights import Weights, put_back, trained_weights
 from utils.training.answers import answer
 from utils.training.config import FineTuneConfig
 from utils.training.data import QUESTIONS, load_task
-from utils.training.finetuning import LIVE_PROBES, LIVE_TEXTS, base_model, default_probes
+from utils.training.finetuning import LIVE_PROBES, LIVE_TEXTS, base_model, base_to_ask, default_probes
 from utils.training.results import RunResult
 from utils.training.trainer import ready_to_fade, twin_of
 
@@ -145,7 +145,7 @@ class _Asked:
 @lru_cache(maxsize=2)
 def _asked(name: str) -> _Asked:
     """The probes and texts of ``finetune``'s own curve, encoded once a model; loss probes have no right or wrong."""
-    model, tokenizer = base_model(name)
+    model, tokenizer = base_to_ask(name)
     longest = context_length(model)
     probes = tuple(probe for probe in default_probes(name) if probe.measure != "loss")
     chosen = set(live_subset(probes, LIVE_PROBES))

@@ -30,7 +30,7 @@ from utils.training.answers import answer
 from utils.training.beside import Beside, has_a_core_to_spare, on_one_thread
 from utils.training.config import FineTuneConfig
 from utils.training.data import QUESTIONS, everyday_texts, load_task
-from utils.training.models import load_model, parameter_counts, probe_source, weight_sums
+from utils.training.models import load_model, parameter_counts, probe_source, weight_sums, working_copy
 from utils.training.remedies import Training
 from utils.training.results import RunResult
 from utils.training.rows import training_rows
@@ -235,6 +235,13 @@ _first_sums: WeakKeyDictionary = (
 @lru_cache(maxsize=1)
 def base_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return load_model(name, quiet=True)
+
+
+def base_to_ask(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """``base_model`` for a thread that asks it: the same weights in modules of its own, because asking hangs something on
+    them, and another thread may ask or copy the model meanwhile."""
+    model, tokenizer = base_model(name)
+    return working_copy(model, share_weights=True), tokenizer
 
 
 def _untouched(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

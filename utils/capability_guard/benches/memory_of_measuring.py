@@ -11,6 +11,7 @@ nonsense, and costs as much as sense; only the answers are kept short (two token
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import sys
 import time
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--probes", type=int, default=500)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path, help="write the figures here as well")
     asked = parser.parse_args()
     tokenizer, dtype = bytes_as_tokens(), getattr(torch, asked.dtype)
     # A small one first: what is imported and set up on the way is no part of it.
@@ -97,6 +99,11 @@ def main() -> None:
         f"weights {weights / 1e9:.3f} GB, held before {before / 1e9:.3f} GB, at most {peak / 1e9:.3f} GB in {seconds:.0f} s"
     )
     print(f"{peak / weights:.3f} times the weights ({measured.asked['batch']} at once)")
+    if asked.json:
+        figures = {"parameters": round(size * 1e9), "dtype": asked.dtype, "device": asked.device, "probes": asked.probes,
+                   "vocabulary": asked.vocabulary, "seconds": round(seconds, 1), "weights GB": round(weights / 1e9, 3),
+                   "peak GB": round(peak / 1e9, 3), "times the weights": round(peak / weights, 3)}  # fmt: skip
+        asked.json.write_text(json.dumps(figures))
 
 
 if __name__ == "__main__":

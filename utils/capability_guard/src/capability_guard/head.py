@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from weakref import WeakKeyDictionary
 
 import torch
@@ -121,7 +122,7 @@ def _through_the_head(
                 found.add(logits_of(head.forward(part[None])[0]))
         return (hidden[:, :1], *given[1:])  # the model goes on with one position, which costs nothing
 
-    with _hook(head.register_forward_pre_hook(meet)):
+    with _hook(head.register_forward_pre_hook(_Here(meet))):
         model(**inputs)
 
 
@@ -154,7 +155,10 @@ def _try(model: torch.nn.Module, batch: Batch) -> Logits | None:
         return None
     seen: list[tuple] = []
     row = batch.ids[:1, : min(8, int(batch.mask[0].sum()))].to(input_device(model))
-    with undisturbed(model), _hook(head.register_forward_hook(lambda _, given, said: seen.append((given, said)))):
+    with (
+        undisturbed(model),
+        _hook(head.register_forward_hook(_Here(lambda _, given, said: seen.append((given, said))))),
+    ):
         logits = model(input_ids=row, attention_mask=torch.ones_like(row), use_cache=False).logits
     if len(seen) != 1 or not isinstance(seen[0][1], torch.Tensor) or seen[0][1].shape != logits.shape:
         return None
@@ -187,6 +191,23 @@ def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
 def _at_once(vocabulary: int, device: torch.device) -> int:
     """Positions whose logits have room: in their own precision, in float32, and as log-probabilities."""
     return max(1, int(ROOM.get(device.type, ROOM_ELSEWHERE) / (12 * max(1, vocabulary))))
+
+
+class _Here:
+    """A hook that this thread's own pass meets: another thread may ask the same model meanwhile, or copy it to train the copy."""
+
+    def __init__(self, do: Callable) -> None:
+        self.do, self.thread = do, get_ident()
+
+    def __call__(self, *given: object) -> object:
+        return self.do(*given) if get_ident() == self.thread else None
+
+    def __deepcopy__(self, memo: dict) -> Callable:
+        return _nothing
+
+
+def _nothing(*given: object) -> None:
+    pass
 
 
 @contextmanager
