@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab app test quick demo bench lint lessons claims links site wheelhouse test-lowest clean
+.PHONY: help setup lab app test quick demo bench gpu lint lessons claims links site wheelhouse test-lowest clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+: *## ' Makefile | sed -E 's/^([a-z-]+): *## /  make \1	/' | expand -t 20
@@ -30,6 +30,9 @@ demo:  ## show catastrophic forgetting in the terminal
 
 bench:  ## measure the time and memory of the lessons
 	@$(PYTHON) utils/environment.py bench $(ARGS)
+
+gpu:  ## measure what only a GPU can show, in six minutes; ARGS=--rehearse runs it on a CPU, small
+	@$(PYTHON) utils/environment.py gpu $(ARGS)
 
 lint:  ## check style, spelling, links and how the lessons are stored
 	@$(PYTHON) utils/environment.py lint $(ARGS)

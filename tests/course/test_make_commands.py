@@ -27,6 +27,7 @@ RUN = {
     "quick": (["-n", "0", "-q", "--collect-only", "-k", "test_rooms or test_verdict"], "tests collected"),
     "demo": None,  # test_demo.py
     "bench": (["--only", "speed", "--rounds", "1", "--log", "{log}"], "finetune / bare loop"),
+    "gpu": (["--rehearse", "--part", "memory"], "rows fit"),
     "lint": None,  # CI runs it before the tests
     "lessons": (["{notebook}"], "stored"),
     "claims": (["--folder", "{claims}", "--only", "dense"], "All runs are there"),
