@@ -116,21 +116,23 @@ def stored_runs() -> dict:
         "outcomes": [bool(outcome) for outcome in right],
         "broken": None,
     }
+    lines = (DATA / "sweeps" / "playground-fade.jsonl").read_text(encoding="utf-8").splitlines()
+    paths = {row["config"]: row["fade"] for row in map(json.loads, lines)}
     return {
         "defaults": FineTuneConfig(model=MODEL).to_dict(),
         "questions": list(QUESTIONS),
         "answers": answer(model, tokenizer, QUESTIONS),
         "baseline": baseline,
-        "grid": [_point(point) for point in load(DATA / "sweeps" / "playground.jsonl")],
+        "grid": [_point(point, paths) for point in load(DATA / "sweeps" / "playground.jsonl")],
         "presets": {name: {"settings": str(PRACTICE[name]), "predict": words} for name, words in PREDICT.items()},
     }
 
 
-def _point(point) -> dict:
-    """A stored run, as small as the figures need it. fade: [strength, learned, forgotten], where the store has a path."""
+def _point(point, paths: dict[str, list]) -> dict:
+    """A stored run, as small as the figures need it. fade: [strength, learned, forgotten], at some strengths."""
     return {
         "settings": str(point.config), "learned": point.learned, "forgotten": point.forgotten, "steps": point.steps,
-        "held_out": point.held_out, "retention": point.retention, "fade": getattr(point, "fade", ()),
+        "held_out": point.held_out, "retention": point.retention, "fade": paths.get(str(point.config), ()),
     }  # fmt: skip
 
 

@@ -238,7 +238,7 @@ export class Session {
   at(run, strength) {
     if (!run?.result || strength === 1) return null;
     if (strength === 0 && !run.stored) return this.stored.untouched;
-    return run.faded.get(strength.toFixed(4)) ?? null;
+    return run.faded.get(strength.toFixed(4)) ?? (run.stored ? nearest(run.faded, strength) : null);
   }
 
   /** What is to be measured of the run on show: {run, strength}, or null. The slider comes before the path. */
@@ -302,4 +302,10 @@ export class Session {
     if (before && before !== run && before.checkpoints.length > 1) this.faint = before;
     if (this.faint === run) this.faint = null;
   }
+}
+
+/** Of a stored run's few strengths the nearest one, which says itself what it is. */
+function nearest(faded, strength) {
+  const away = (one) => Math.abs(one.strength - strength);
+  return [...faded.values()].sort((a, b) => away(a) - away(b))[0] ?? null;
 }

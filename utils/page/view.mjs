@@ -113,7 +113,7 @@ export class View {
     at("dropout").checked = config.dropout;
     for (const id of ["learning_rate", "rank", "strength", "scaling", "method", "steps", "replay", "examples", "seed", "dropout"]) {
       const noAdapter = config.method === "full" && (id === "rank" || id === "scaling");
-      const nothingToTurn = id === "strength" && (session.training === "impossible" || Boolean(shown?.stored && !shown.faded.size));
+      const nothingToTurn = id === "strength" && (shown?.stored ? !shown.faded.size : session.training === "impossible");
       at(id).disabled = session.locked.includes(id) || noAdapter || nothingToTurn;
     }
     const busy = session.active.length > 0;

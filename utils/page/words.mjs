@@ -64,13 +64,14 @@ export function scale({ method, scaling, scale: value, rank, lora_alpha }) {
 /** What the fader does, to stand beside it. */
 export function strength(session) {
   const run = session.shown;
-  if (session.training === "impossible" || run?.stored) return "needs a run of your own";
+  if (run?.stored ? !run.faded.size : session.training === "impossible") return "needs a run of your own";
   if (run?.state !== "finished") return "turns a finished run down";
   if (session.config.strength === 1) return "1: as trained; 0: untouched";
   const { faded } = session;
   if (!run.weights && !faded) return "press Run again first";
   if (!faded?.whole) return "asking every probe …";
-  return `learned ${share(faded.learned)}, lost ${faded.forgotten.toFixed(1)} points`;
+  const elsewhere = faded.strength === session.config.strength ? "" : `stored at ${faded.strength.toFixed(1)}: `;
+  return `${elsewhere}learned ${share(faded.learned)}, lost ${faded.forgotten.toFixed(1)} points`;
 }
 
 /** One sentence on what goes on now. */
