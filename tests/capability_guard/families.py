@@ -199,23 +199,26 @@ def tiny(vocabulary: int, **config) -> LlamaForCausalLM:
     )  # fmt: skip
 
 
-def learn(model, rows: list[list[int]], steps: int = 170, rate: float = 4e-3) -> None:
-    """Learn rows of tokens by heart."""
+def learn(model, rows: list[list[int]], steps: int = 200, rate: float = 4e-3) -> None:
+    """Learn rows of tokens by heart, in batches of like length: a third of the time of all at once."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate)
-    longest = max(map(len, rows))
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    labels, mask = torch.full_like(ids, -100), torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = labels[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, steps)
+    rows = sorted(rows, key=len)
+    size = -(-len(rows) // 4)
+    batches = [_padded(rows[start : start + size]) for start in range(0, len(rows), size)]
     model.train()
-    for _ in range(steps):
-        model(input_ids=ids, attention_mask=mask, labels=labels).loss.backward()
+    for step in range(steps):
+        model(**batches[step % len(batches)]).loss.backward()
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
     model.eval()
+
+
+def _padded(rows: list[list[int]]) -> dict[str, torch.Tensor]:
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(row), dtype=torch.long) for row in rows], batch_first=True)
+    return {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(mask == 0, -100)}
 
 
 def trained_rows(tokenizer, chats: dict) -> list[list[int]]:

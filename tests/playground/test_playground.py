@@ -35,7 +35,8 @@ SHORT = dict(steps=10, evaluate_every=5, batch_size=4)
 
 
 @pytest.fixture
-def play():
+def play(monkeypatch):
+    monkeypatch.setattr(live, "PATH", ())  # of strengths that nobody asks for: they would outlive their test
     made = playground(run=False, **SHORT)
     yield made
     made.session.stop()

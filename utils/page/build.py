@@ -19,7 +19,7 @@ from capability_guard.asking import ask, encode_probes, retention, score
 from capability_guard.encoding import context_length, encode
 from capability_guard.files import write_whole
 from capability_guard.probes import live_subset
-from utils.page.engine.export import export
+from utils.page.engine.export import export, rounded_as_packed
 from utils.page.one_file import IN_ONE_FILE, in_one_file
 from utils.training.answers import answer
 from utils.training.config import FineTuneConfig
@@ -95,6 +95,7 @@ def preloads() -> str:
 def stored_runs() -> dict:
     """What the page knows before it has a model. Not to be changed by who gets it."""
     model, tokenizer = load_model(MODEL, quiet=True)
+    model = rounded_as_packed(model)
     longest = context_length(model)
     probes = [probe for probe in default_probes(MODEL) if probe.measure != "loss"]
     right = ask(model, tokenizer, encode_probes(tokenizer, probes, longest)).correct

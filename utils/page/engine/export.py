@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from capability_guard.encoding import answer_ids, context_length, text_ids
@@ -32,8 +33,11 @@ BITS = 12
 
 def weights_of(model: PreTrainedModel) -> np.ndarray:
     """All weights as one float32 array, in the order of ``state_dict``; the output layer, tied to the embedding, is left out."""
-    tensors = [t for name, t in model.state_dict().items() if name != "lm_head.weight"]
-    return np.concatenate([t.contiguous().numpy().ravel() for t in tensors]).astype("<f4")
+    return np.concatenate([t.contiguous().numpy().ravel() for t in _tensors(model)]).astype("<f4")
+
+
+def _tensors(model: PreTrainedModel) -> list[torch.Tensor]:
+    return [t for name, t in model.state_dict().items() if name != "lm_head.weight"]
 
 
 def pack_weights(weights: np.ndarray, bits: int = BITS) -> bytes:
@@ -60,6 +64,17 @@ def unpack_weights(packed: bytes, count: int) -> np.ndarray:
     bits = len(ones) // (blocks * BLOCK)
     codes = ones.reshape(-1, bits) @ (1 << np.arange(bits, dtype="i4")) - (2 ** (bits - 1) - 1)
     return (codes.reshape(blocks, BLOCK) * (scales * unit.astype("f8"))[:, None]).ravel()[:count].astype("<f4")
+
+
+def rounded_as_packed(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with the weights that the page computes with; changed in place."""
+    weights = weights_of(model)
+    weights, at = torch.from_numpy(unpack_weights(pack_weights(weights), len(weights))), 0
+    with torch.no_grad():
+        for tensor in _tensors(model):
+            tensor.copy_(weights[at : at + tensor.numel()].view_as(tensor))
+            at += tensor.numel()
+    return model
 
 
 def data_of(name: str, tokenizer: PreTrainedTokenizerBase, longest: int) -> dict:
