@@ -30,7 +30,7 @@ SMALL = {"vocab_size": len(TOKENIZER), "hidden_size": 32, "num_hidden_layers": 1
 @pytest.fixture(scope="module")
 def taught():
     model = tiny(len(TOKENIZER))
-    families.learn(model, [TOKENIZER(p.text).input_ids + [0] for p in PROBES], 120)
+    families.learn(model, [TOKENIZER(p.text).input_ids + [0] for p in PROBES], 300)
     assert sum(score_probes(model, TOKENIZER, PROBES).correct) >= 8
     return model
 
@@ -50,7 +50,7 @@ def test_virtual_tokens_shift_nothing(kind):
     tuned = get_peft_model(tiny(len(TOKENIZER)), VIRTUAL[kind]())
     for parameter in tuned.base_model.parameters():
         parameter.requires_grad = True  # a tiny model learns little by a prompt alone
-    families.learn(tuned, [TOKENIZER(p.text).input_ids + [0] for p in PROBES], 150)
+    families.learn(tuned, [TOKENIZER(p.text).input_ids + [0] for p in PROBES], 350)
     truth = []
     for probe in PROBES:
         asked, answer = TOKENIZER(probe.prompt).input_ids, TOKENIZER(" " + probe.answer).input_ids
@@ -156,7 +156,7 @@ def test_settings_saved_beside_a_model_change_nothing(taught):
 
 def test_every_end_of_text_that_a_model_names_ends_it(taught):
     model = tiny(len(TOKENIZER))
-    families.learn(model, [TOKENIZER(p.text).input_ids + TOKENIZER(" ?").input_ids for p in PROBES], 120)
+    families.learn(model, [TOKENIZER(p.text).input_ids + TOKENIZER(" ?").input_ids for p in PROBES], 300)
     from capability_guard.generation import complete
 
     end = TOKENIZER(" ?").input_ids[0]

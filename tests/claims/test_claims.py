@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from html import escape
 
@@ -11,6 +12,7 @@ import pytest
 from capability_guard.probes import load_probes
 from utils.claims import claim_brief, claim_card, experiments, verdicts
 from utils.claims.experiments import CLAIMS, Claim, Contrast
+from utils.claims.in_brief import in_brief, one_line_each
 from utils.claims.league import LEAGUE
 from utils.claims.literature import SOURCES
 from utils.claims.runs import FOLDER, plan
@@ -212,7 +214,7 @@ def test_the_readme_has_each_stored_verdict_in_one_line(root):
     text = (root / "README.md").read_text()
     table = text.split(verdicts.BEGIN)[1].split(verdicts.END)[0].strip()
     stored = verdicts.load() | verdicts.load(verdicts.LEAGUE_FILE)
-    assert table == verdicts.one_line_each(stored, (*CLAIMS, *LEAGUE)), "run `make claims`"
+    assert table == one_line_each(stored, (*CLAIMS, *LEAGUE)), "run `make claims`"
     assert len(table.splitlines()) == len(CLAIMS) + len(LEAGUE)
 
 
@@ -255,12 +257,17 @@ def test_a_card_says_what_is_said_and_what_was_measured(claim):
     assert claim.title in repr(card) and "href" not in repr(card)
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.key)
-def test_a_brief_is_the_verdict_one_finding_and_where_the_rest_stands(claim, root):
+@pytest.mark.parametrize("claim", (*CLAIMS, *LEAGUE), ids=lambda claim: claim.key)
+def test_a_brief_is_the_verdict_one_sentence_and_where_the_rest_stands(claim, root):
     brief = claim_brief(claim.key)
-    first = verdicts.in_words(brief.verdict.findings[0])
-    assert brief.sentence == f"{claim.title}: {brief.verdict.word}. {first}."
-    assert escape(first) in brief._repr_html_() and len(brief.figure.axes) == 1 and brief.figure.alt
+    found = in_brief(claim, brief.verdict)
+    assert brief.sentence == f"{claim.title}: {brief.verdict.word}. {found}." and re.search(r"\d", found)
+    assert (
+        len(found.split()) <= 25
+        and escape(found) in brief._repr_html_()
+        and len(brief.figure.axes) == 1
+        and brief.figure.alt
+    )
     assert (root / "lessons" / brief._repr_html_().partition('href="')[2].partition('"')[0]).exists()
 
 

@@ -21,12 +21,13 @@ from rich.table import Table as RichTable  # noqa: E402
 
 from capability_guard.models import ModelUnavailable  # noqa: E402
 from utils.claims.experiments import CLAIMS, Claim  # noqa: E402
+from utils.claims.in_brief import one_line_each  # noqa: E402
 from utils.claims.league import LEAGUE, SEEDS  # noqa: E402
 from utils.claims.league_runs import decide_league, estimate, league_plan, league_stores  # noqa: E402
 from utils.claims.league_table import league_table  # noqa: E402
 from utils.claims.league_table import save as save_table  # noqa: E402
 from utils.claims.runs import FOLDER, plan  # noqa: E402
-from utils.claims.verdicts import Verdict, decide, one_line_each, save, tables_of, write_into  # noqa: E402
+from utils.claims.verdicts import Verdict, decide, save, tables_of, write_into  # noqa: E402
 from utils.course.lesson import start  # noqa: E402
 from utils.training.models import is_available  # noqa: E402
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from utils.claims import verdicts
 from utils.claims.experiments import CLAIMS, Claim
 from utils.claims.figures import plot_claim, plot_claim_in_brief
+from utils.claims.in_brief import in_brief
 from utils.claims.league import LEAGUE
 from utils.claims.league_runs import league_stores
 from utils.claims.literature import SOURCES
@@ -93,8 +94,8 @@ class Brief(_Shown):
 
     @property
     def sentence(self) -> str:
-        """The verdict, and the finding that the claim begins with."""
-        return f"{self.claim.title}: {self.verdict.word}. {in_words(self.verdict.findings[0])}."
+        """The verdict, and what was found."""
+        return f"{self.claim.title}: {self.verdict.word}. {in_brief(self.claim, self.verdict)}."
 
     def _repr_html_(self) -> str:
         title, _, rest = escape(self.sentence).partition(". ")

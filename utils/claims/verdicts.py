@@ -123,17 +123,6 @@ def in_words(finding: Finding) -> str:
     return f"{finding.asks}: {size} ({low} to {high}{claimed})" + (f": {finding.outcome}" if finding.outcome else "")
 
 
-def one_line_each(verdicts: dict[str, Verdict], claims: Sequence[Claim] = CLAIMS) -> str:
-    """Each claim in one line of Markdown: its verdict, and one finding, of those as claimed if there is one."""
-    lines = []
-    for claim in claims:
-        found = verdicts[claim.key]
-        met, unmet = found.met(claim)
-        first = _first(met or unmet).partition("; and ")[0]
-        lines.append(f"- {claim.number}. {claim.title}: **{found.word}**. {first}.")
-    return "\n".join(lines)
-
-
 def as_table(verdicts: dict[str, Verdict], claims: Sequence[Claim] = CLAIMS) -> str:
     """The table of verdicts as Markdown: for each claim a finding that speaks for it, and the clearest against.
 
