@@ -183,6 +183,7 @@ def test_loss_probes_are_neither_right_nor_wrong_and_orders_mix(practice):
     assert retention(probes, scores.correct) == {"sums": 1.0}
 
 
+@pytest.mark.training
 def test_a_chat_template_is_respected(smollm2):
     """In its own template SmolLM2 answers a question that it is asked as a user would ask it."""
     model, tokenizer = smollm2

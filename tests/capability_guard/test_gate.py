@@ -439,6 +439,7 @@ def test_junit_json_and_terminal_survive_it(evil, tmp_path, capsys):
     )
 
 
+@pytest.mark.training
 @settings(max_examples=30, deadline=None)
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_any_text_makes_whole_reports(tmp_path_factory, prompt, said):

@@ -274,6 +274,7 @@ def outcome(folder_or_file: Path) -> None:
         html(decision)
 
 
+@pytest.mark.training
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_no_change_to_a_log_makes_a_crash(tmp_path_factory, data):
@@ -291,6 +292,7 @@ def test_no_change_to_a_log_makes_a_crash(tmp_path_factory, data):
     outcome(path)
 
 
+@pytest.mark.training
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.sampled_from(["base", "deflate"]), st.binary(max_size=4))
 def test_no_damage_to_the_bytes_of_a_log_makes_a_crash(tmp_path_factory, data, which, planted):

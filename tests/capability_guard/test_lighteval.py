@@ -203,6 +203,7 @@ def outcome(folder: Path) -> None:
         html(decision)
 
 
+@pytest.mark.training
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.booleans())
 def test_no_change_to_the_results_makes_a_crash(tmp_path_factory, data, details):
@@ -221,6 +222,7 @@ def test_no_change_to_the_results_makes_a_crash(tmp_path_factory, data, details)
     outcome(folder)
 
 
+@pytest.mark.training
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.binary(max_size=4))
 def test_no_damage_to_the_bytes_of_details_makes_a_crash(tmp_path_factory, data, planted):

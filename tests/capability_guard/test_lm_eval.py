@@ -195,6 +195,7 @@ anything = st.recursive(
 )
 
 
+@pytest.mark.training
 @settings(max_examples=80, deadline=None)
 @given(
     st.data(), st.sampled_from(["results", "samples_course_sums", "samples_course_capitals", "samples_course_everyday"])
@@ -611,6 +612,7 @@ def test_a_file_that_is_nobody_s_names_what_is_read(tmp_path):
         read_measurement(tmp_path)
 
 
+@pytest.mark.training
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.sampled_from(["v0.4.2", "v0.4.5"]), st.binary(max_size=4))
 def test_no_damage_to_the_bytes_of_older_files_makes_a_crash(tmp_path_factory, data, version, planted):

@@ -56,6 +56,7 @@ def test_the_words():
     assert "lost 41 of 100" in str(compare([True] * 100, [True] * 59 + [False] * 41))
 
 
+@pytest.mark.training
 def test_no_change_is_called_a_regression_at_most_one_time_in_twenty():
     rng = np.random.default_rng(0)
     wrong = 0

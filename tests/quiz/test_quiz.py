@@ -417,6 +417,7 @@ def test_faults_of_files_ids_and_objectives(tmp_path):
 
 
 # --- The widgets of Colab ---------------------------------------------------------------------------------------
+@pytest.mark.training
 @pytest.mark.skipif(SECOND_RUN, reason="this is the second run")
 def test_on_the_ipywidgets_of_colab(tmp_path_factory):
     run_again(__file__, tmp_path_factory.mktemp("ipywidgets7"), seconds=300)
