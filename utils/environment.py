@@ -4,7 +4,7 @@ r"""Make the course's own environment and run the course in it: the script behin
 
 Commands: setup (make or mend .venv), lab (open JupyterLab), app (the playground as a page, for a projector), test (every
 test and lesson), quick (the tests that need no training and no browser), demo (forgetting shown in the terminal), bench
-(time and memory), lint (style, spelling, stored lessons, links), lessons (execute the lessons and store their outputs),
+(time and memory), gpu (what only a GPU can show), lint (style, spelling, stored lessons, links), lessons (execute the lessons and store their outputs),
 claims (run every experiment and write the table of verdicts), links (write the badges, check every link), site (the course
 as web pages in _site/), wheelhouse (pack everything for a room without network), test-lowest (the tests, in environments of
 their own with the oldest packages that the course and the guard allow). What follows the command is passed on to what it runs.
@@ -390,6 +390,8 @@ def main(arguments: list[str] | None = None) -> int:
         environ = environ_for(folder if asked.command in ("test", "quick", "test-lowest", "bench", "lessons") else None)
         if asked.command.startswith("test"):  # a lesson's part on a real model takes minutes; `make lessons` runs it
             environ.setdefault("COURSE_REAL_SCALE", "0")
+        if asked.command in ("test", "quick", "test-lowest") and in_parallel(asked.extra):
+            environ.setdefault("OMP_NUM_THREADS", "1")  # two workers, on what is most often two cores
         status = max((hand_over(line, environ) for line in commands_for(asked.command, asked.extra)), default=0)
     return max(status, guard_at_its_floor()) if asked.command == "test-lowest" and not asked.extra else status
 

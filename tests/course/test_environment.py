@@ -254,6 +254,13 @@ def test_exit_status_is_passed_on(env, made, monkeypatch):
     assert env.main(["lint"]) == 3
 
 
+def test_two_workers_take_one_thread_each(env, made, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    says = "import os, sys; sys.exit(int(os.environ.get('OMP_NUM_THREADS', 7)))"
+    monkeypatch.setattr(env, "commands_for", lambda name, extra: [[sys.executable, "-c", says]])
+    assert [env.main(words) for words in (["quick"], ["test"], ["test", "-n", "0"], ["bench"])] == [1, 1, 7, 7]
+
+
 def test_makefile_and_script_agree(env):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^([a-z-]+): *## ", makefile, flags=re.MULTILINE)
