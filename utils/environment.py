@@ -2,12 +2,13 @@ r"""Make the course's own environment and run the course in it: the script behin
 
     python3 utils/environment.py lab            (Windows: py utils\environment.py lab)
 
-Commands: setup (make or mend .venv), lab (open JupyterLab), app (the playground as a page, for a projector), test (every
-test and lesson), quick (the tests that need no training and no browser), demo (forgetting shown in the terminal), bench
-(time and memory), gpu (what only a GPU can show), lint (style, spelling, stored lessons, links), lessons (execute the lessons and store their outputs),
-claims (run every experiment and write the table of verdicts), links (write the badges, check every link), site (the course
-as web pages in _site/), wheelhouse (pack everything for a room without network), test-lowest (the tests, in environments of
-their own with the oldest packages that the course and the guard allow). What follows the command is passed on to what it runs.
+Commands: setup (make or mend .venv), lab (open JupyterLab), app (the playground as a page, for a projector), test
+(every test and lesson), quick (the tests that need no training and no browser), demo (forgetting shown in the
+terminal), bench (time and memory), gpu (what only a GPU can show), lint (style, spelling, stored lessons, links),
+lessons (execute the lessons and store their outputs), claims (run every experiment and write the table of verdicts),
+links (write the badges, check every link), site (the course as web pages in _site/), wheelhouse (pack everything for a
+room without network), test-lowest (the tests, in environments of their own with the oldest packages that the course and
+the guard allow). What follows the command is passed on to what it runs.
 
 It is run by path with any Python from 3.10 on and uses nothing but the standard library, because it runs
 before anything is installed. Every command first makes sure that .venv in the top folder is whole.
