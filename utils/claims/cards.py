@@ -17,7 +17,7 @@ from utils.claims import verdicts
 from utils.claims.experiments import CLAIMS, Claim
 from utils.claims.figures import plot_claim, plot_claim_in_brief
 from utils.claims.in_brief import in_brief
-from utils.claims.league import LEAGUE
+from utils.claims.league import LEAGUE, SEEDS
 from utils.claims.league_runs import league_stores
 from utils.claims.literature import SOURCES
 from utils.claims.runs import plan
@@ -108,7 +108,7 @@ class Brief(_Shown):
 def claim_brief(key: str, runs: Sequence[RunResult | Point] = ()) -> Brief:
     """What ``claim_card`` says, in one sentence and a small figure. Takes and raises the same."""
     claim, verdict, yours = _evidence(key, runs)
-    return Brief(claim, verdict, plot_claim_in_brief(claim, verdict, stored_points(), yours))
+    return Brief(claim, verdict, plot_claim_in_brief(claim, verdict, points_of(claim), yours))
 
 
 def claim_card(key: str, runs: Sequence[RunResult | Point] = ()) -> Card:
@@ -118,7 +118,7 @@ def claim_card(key: str, runs: Sequence[RunResult | Point] = ()) -> Card:
     runs: your own, which are marked among ours; a run that diverged is left out. Raises ValueError for another key.
     """
     claim, verdict, yours = _evidence(key, runs)
-    return Card(claim, verdict, plot_claim(claim, verdict, stored_points(), yours), yours)
+    return Card(claim, verdict, plot_claim(claim, verdict, points_of(claim), yours), yours)
 
 
 def _evidence(key: str, runs: Sequence[RunResult | Point]) -> tuple[Claim, Verdict, tuple[Point, ...]]:
@@ -142,6 +142,12 @@ def verdict_table() -> Markdown:
 @lru_cache(maxsize=2)
 def _verdicts(file: Path) -> dict[str, Verdict]:
     return verdicts.load(file)
+
+
+def points_of(claim: Claim) -> tuple[Point, ...]:
+    """The runs that decided a claim: the league has fewer seeds than the first ten."""
+    points = stored_points()
+    return tuple(point for point in points if point.config.seed in SEEDS) if claim in LEAGUE else points
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from utils.figures.plots import COLOURS, INK, QUIET, style_axes
 from utils.training.results import RunResult
 from utils.training.sweeps import Point
 
-KINDS = {"old data": (COLOURS[0], "o", "needs old data"), "nothing": (COLOURS[2], "D", "needs nothing more"),
+KINDS = {"old data": (COLOURS[0], "o", "needs old data"), "nothing": (COLOURS[2], "D", "needs no data and no extra pass"),
          "": (COLOURS[4], "s", "needs no old data, but more than the run")}  # fmt: skip
 
 
@@ -22,7 +22,8 @@ def plot_league(runs: Sequence[RunResult | Point] = (), rows: Sequence[Row] | No
 
     runs: your own, drawn as stars at what they lost; how much they learned stands beside them. rows: another table.
     """
-    rows = list(rows if rows is not None else load())
+    few = (" 0.01", " 0.05")  # of replay: they do what little replay does, and crowd the figure
+    rows = list(rows) if rows is not None else [row for row in load() if not row.name.endswith(few)]
     own = [(f"yours: learned {run.learned:.0%}", run.forgotten) for run in runs]
     figure, axes = plt.subplots(
         figsize=(8.8, 1.4 + 0.29 * (len(rows) + len(own))), layout="constrained", facecolor="white"
@@ -38,6 +39,9 @@ def plot_league(runs: Sequence[RunResult | Point] = (), rows: Sequence[Row] | No
         axes.plot([max(row.low, 0), row.high], [at, at], color=colour, lw=2.2)
         axes.plot([row.lost], [at], color=colour, marker=marker, ms=7, ls="none", label=None if kind in drawn else kind)
         inside = row.high < 0.93 * edge
+        for end, beyond, arrow in ((0, row.low < 0, "<"), (edge, row.high > edge, ">")):
+            if beyond:
+                axes.plot([end], [at], color=colour, marker=arrow, ms=6, ls="none", clip_on=False)
         axes.annotate(f"{row.lost:.1f}", (row.high if inside else 0.93 * edge, at), xytext=(6, 0 if inside else 8),
                       textcoords="offset points", va="center", fontsize=9, color=INK)  # fmt: skip
         drawn.add(kind)
@@ -52,7 +56,7 @@ def plot_league(runs: Sequence[RunResult | Point] = (), rows: Sequence[Row] | No
     axes.legend(frameon=False, loc="upper right", fontsize=9.5)
     axes.tick_params(axis="y", labelcolor=INK)
     first, plain = rows[0], next((row for row in rows if row.name == "plain"), None)
-    words = [f"{row.title}: {row.lost:.1f}" for row in (first, plain) if row is not None]
+    words = [f"{row.title[0].upper()}{row.title[1:]}: {row.lost:.1f}" for row in (first, plain) if row is not None]
     figure.suptitle(f"Points lost at {AT:.0f} % learned. {'; '.join(words)}", x=0.01, ha="left", fontsize=11.5,
                     fontweight="bold", color=INK)  # fmt: skip
     figure.alt = f"Points lost where {AT:.0f} % is learned: " + "; ".join(

@@ -167,6 +167,6 @@ def decide_league(points: Sequence[Point]) -> dict[str, Verdict]:
 
 
 def with_every_seed(points: Sequence[Point], seeds: Sequence[int]) -> list[Point]:
-    """Without the settings of which a seed diverged: they would not pair."""
-    groups = by_setting(points).values()
+    """Of these seeds, without the settings of which one diverged or is not there: they would not pair."""
+    groups = by_setting([point for point in points if point.config.seed in seeds]).values()
     return [point for group in groups if {p.config.seed for p in group} == set(seeds) for point in group]

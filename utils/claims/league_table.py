@@ -24,6 +24,7 @@ FADER = "the fader: 1.3e-2, turned down"
 NAMES = {
     "plain": "a lower rate alone",
     "fader": FADER,
+    "full": "full fine-tuning, at a lower rate",
     "fader from 8e-3": "the fader: 8e-3, turned down",
     "fader from 2e-2": "the fader: 2e-2, turned down",
     "replay 0.25, then the fader": "a quarter of replay, then the fader",
@@ -73,6 +74,8 @@ def needs(name: str) -> str:
     """What it takes besides the new task's rows, in words; "nothing" where that is all."""
     if name.startswith("replay"):
         return "old data"
+    if name == "full":
+        return "every weight trained"
     if name.startswith("kl,"):
         return REMEDIES["kl"].needs
     remedy = REMEDIES.get(name.partition(" ")[0])

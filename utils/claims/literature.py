@@ -17,9 +17,10 @@ _PAPERS = {
     "ibrahim": ("Ibrahim et al. 2024", "https://arxiv.org/abs/2403.08763"),
     "wise": ("Wortsman et al. 2021", "https://arxiv.org/abs/2109.01903"),
     "averaging": ("Lin et al. 2023", "https://arxiv.org/abs/2309.06256"),
+    "lwf": ("Li and Hoiem 2016", "https://arxiv.org/abs/1606.09282"),
     "asft": ("Zhu et al. 2025", "https://arxiv.org/abs/2509.23753"),
     "ssr": ("Huang et al. 2024", "https://arxiv.org/abs/2403.01244"),
-    "projections": ("arXiv 2510.08564", "https://arxiv.org/abs/2510.08564"),
+    "projections": ("Zhu et al. 2025 on multimodal models", "https://arxiv.org/abs/2510.08564"),
     "peft": (
         "PEFT's method comparison",
         "https://github.com/huggingface/peft/tree/main/method_comparison/MetaMathQA",
@@ -97,23 +98,24 @@ SOURCES = {
         "look at the first quarter: that is another test.",
     ),
     "fader": _sources(
-        "Nothing: no common advice says that a finished fine-tuning can be turned down.",
+        "Routine for LoRAs that draw pictures, and known as task arithmetic; seldom advised for language models.",
         "{wise} average the weights of a fine-tuned model with those it started from, and gain robustness at little cost. {averaging} "
         "find the same averaging among the best of many remedies for what alignment makes a model forget.",
     ),
     "no_old_data": _sources(
         "Without the original data, little can be done.",
-        "{asft} hold the tuned model near the base by a KL term on the new task's own rows. Other remedies have papers of their "
-        "own; few were compared at equal learning.",
+        "{lwf} distil the old model on the new task's own inputs, and {asft} add such a KL term to another "
+        "loss. Other remedies have papers of their own; few were compared at equal learning.",
     ),
     "own_replay": _sources(
         "Replay needs the data that the model was first trained on.",
-        "{ssr} let the model write its own rehearsal texts, and report that they do nearly as well as real ones.",
+        "{ssr} let the model write its own rehearsal texts from examples, refine and choose them, and report that they do "
+        "nearly as well as real ones. Ours are sampled plainly.",
     ),
     "placement": _sources(
         "Put LoRA on the attention: that is where it began.",
-        "Divided. In {peft}, an adapter on the MLP alone forgot less than one on the attention. {projections} speaks for the "
-        "attention projections.",
+        "In {peft}, an adapter on the MLP alone forgot less than one on the attention. {projections} find two safe choices: the "
+        "attention projections, or the MLP's gate and up with down frozen.",
     ),
     "pairs": _sources(
         "Remedies are named one at a time.",

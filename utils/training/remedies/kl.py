@@ -1,8 +1,9 @@
 """Stay close to what the base would say: its KL divergence, on the new task's own rows, is added to the loss.
 
 KL(base || tuned) in nats per token, as the course's curves show it: no old data, one more forward pass a step.
-Sources: ASFT, arXiv 2509.23753, where a KL to the base anchors the DFT loss; Shenfeld et al. 2025, RL's Razor, arXiv
-2509.04259, where the KL on the new task goes with forgetting.
+Sources: Li and Hoiem 2016, Learning without Forgetting, arXiv 1606.09282, who distil the old model on the new task's inputs. ASFT,
+arXiv 2509.23753, adds such a term to the DFT loss; here it goes to cross-entropy. RL's Razor, arXiv 2509.04259: this KL goes with
+forgetting.
 """
 
 from __future__ import annotations
@@ -30,6 +31,6 @@ KL = Remedy(
     most=3,
     unit="times the KL",
     needs="the base at each step",
-    paper="arXiv 2509.23753",
+    paper="arXiv 1606.09282",
     loss=loss,
 )

@@ -1,7 +1,7 @@
 """Do not train on the tokens that surprise the base most; the weight is the share of each batch's tokens that is left out.
 
-What surprises most moves the weights furthest. Text without it keeps old skills as a model's own text does: Wu et al. 2025,
-arXiv 2501.14315.
+A share of each batch, whatever its level; the paper masks above a fixed perplexity. What surprises most moves the weights
+furthest. Text without it keeps old skills as a model's own text does: Wu et al. 2025, arXiv 2501.14315.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Replay without old data: a share of each batch is text that the base samples itself, from nothing.
 
-What a model says unasked is drawn from what it knows. Sources: Huang et al. 2024, SSR, arXiv 2403.01244; arXiv 2605.26097.
+What a model says unasked is drawn from what it knows: pseudo-rehearsal (Robins 1995). Sources: LAMOL, Sun et al. 2019, arXiv
+1909.03329; Marek et al. 2026, arXiv 2605.26097, who hold the model to the base on such samples; here it trains on their tokens.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Replay without old data: a share of each batch is text that the base samples itself, each from the start of a question.
 
-The starts are those of questions in general: whoever has no old data knows them, too. Source: Huang et al. 2024, SSR, arXiv
-2403.01244, who let the model write the questions and the answers.
+The starts are those of questions in general: whoever has no old data knows them, too. After Huang et al. 2024, SSR,
+arXiv 2403.01244, much simplified: no demonstrations, no refining, no selection; and the starts are worded like our probes.
 """
 
 from __future__ import annotations
