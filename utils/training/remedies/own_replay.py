@@ -23,6 +23,6 @@ OWN_REPLAY = Remedy(
     most=0.9,
     unit="of each batch",
     needs="sampling once",
-    paper="arXiv 2403.01244",
+    paper="arXiv 1909.03329",
     rows=rows,
 )
