@@ -381,7 +381,8 @@ def test_the_second_run_can_be_cancelled(tiny):
 @pytest.mark.parametrize("name", ["dora", "pissa", "average_of_two"])
 def test_the_playgrounds_fader_takes_up_a_run_with_a_remedy(tiny, monkeypatch, name):
     probes = [Probe("What is 2+2?", "4.", "arithmetic"), Probe("Name it.", "The old map.", "words")]
-    monkeypatch.setattr("utils.training.fader.base_model", lambda name: tiny)
+    for name_of_it in ("base_model", "base_to_ask"):
+        monkeypatch.setattr(f"utils.training.fader.{name_of_it}", lambda name: tiny)
     monkeypatch.setattr("utils.training.fader.default_probes", lambda name: probes)
     monkeypatch.setattr("utils.training.fader._asked", fader._asked.__wrapped__)  # nothing of this is to be kept
     config = QUICK.with_(remedy=name)
