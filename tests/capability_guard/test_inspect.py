@@ -300,3 +300,49 @@ def test_no_damage_to_the_bytes_of_a_log_makes_a_crash(tmp_path_factory, data, w
     path = tmp_path_factory.mktemp("damaged") / source.name
     path.write_bytes(content[:place] + planted + content[place + data.draw(st.integers(0, 40)) :])
     outcome(path)
+
+
+# --- What is missing, or was made otherwise, is no proof --------------------------------------------------------
+@pytest.mark.parametrize("reduced", [False, True])
+@pytest.mark.parametrize("lost", ["failed", "absent", "not a number"])
+def test_epochs_that_have_no_score_are_refused(tmp_path, reduced, lost):
+    """A model that fails over what it would get wrong is not right in the rest."""
+    failed = {"failed": None, "absent": None, "not a number": float("nan")}[lost]
+    reductions = [
+        {"scorer": "match", "reducer": "mean", "samples": [{"sample_id": n, "value": 1.0} for n in range(60)]}
+    ]
+    more = {"reductions": reductions} if reduced else {}
+    whole = log(tmp_path / "a", [["C"] * 4] * 60, epochs=4, **more)
+    path = log(tmp_path / "b", [["C", "C", failed, failed]] * 60, epochs=4, **more)
+    if lost == "absent":
+        data = json.loads(path.read_text())
+        data["samples"] = [one for one in data["samples"] if one["epoch"] < 3]
+        path.write_text(json.dumps(data))
+    assert decide(whole, whole).word == "passed"
+    with pytest.raises(MeasurementError, match=r"of sums, 120 of 240 epochs have no score by match; run them again\."):
+        decide(whole, path)
+
+
+def test_a_log_that_does_not_say_its_epochs_is_not_compared_with_fewer(tmp_path):
+    sides = [log(tmp_path / str(n), [["C"] * n] * 60) for n in (4, 1)]
+    with pytest.raises(MeasurementError, match="measure both alike"):
+        decide(*sides)
+
+
+def test_an_epoch_that_was_run_again_counts_once(tmp_path):
+    path = log(tmp_path, [[None, "C"], ["C", "C"]], epochs=2)
+    data = json.loads(path.read_text())
+    data["samples"].append(sample(0, "I", epoch=1))
+    path.write_text(json.dumps(data))
+    assert [row.share for row in read_measurement(path).rows] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("counts", [{"total_samples": 80, "completed_samples": 20}, {"unscored_samples": 60}])
+def test_a_mean_of_some_samples_is_refused(tmp_path, counts):
+    """The log without samples does not say which of them failed."""
+    score = {"name": "match", "metrics": {"accuracy": {"value": 0.7}, "stderr": {"value": 0.05}}, "scored_samples": 20}
+    results = {"scores": [score], **counts}
+    if "unscored_samples" in counts:
+        results = {"scores": [{**score, **counts}]}
+    with pytest.raises(MeasurementError, match="60 samples have no score by match, and the log does not say which"):
+        read_measurement(log(tmp_path, [], results=results))

@@ -89,7 +89,7 @@ def _task(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
     """The samples by the scorer that counts, or for want of samples its mean."""
     _finished(data, path)
     by_id: dict[str, list[dict]] = {}
-    for sample in data.get("samples") or ():
+    for sample in _once(data):
         by_id.setdefault(json.dumps(sample["id"]), []).append(sample)
     if not by_id:
         return _from_mean(task, asked, data, path)
@@ -100,6 +100,7 @@ def _task(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
         raise Unusable(f"no scorer says how right an answer is ({', '.join(values) or 'there are no scores'})")
     used = next((m for text in asked if (m := matching(text, list(found)))), next(iter(found)))
     kept, outcome = found[used]
+    _whole(task, used, data, {sample: by_id[sample] for sample in kept}, path)
     if _epochs(data) > 1 and outcome.kind == "bits" and _reducer(data, used) in ("mean", "median", ""):
         outcome = Outcomes("shares", outcome.values, outcome.lower)  # a share by its making, even if all are 0 or 1
     rows = [
@@ -136,6 +137,25 @@ def _values(data: dict, by_id: dict[str, list[dict]]) -> dict[str, dict[str, flo
         for name, values in sums.items():
             found.setdefault(name, {})[sample] = sum(values) / len(values)
     return found
+
+
+def _whole(task: str, used: str, data: dict, by_id: dict[str, list[dict]], path: Path) -> None:
+    """Raises MeasurementError where an epoch of a sample has no score: one that failed may be one that would have been wrong."""
+    scorer, _, part = used.partition(",")
+    wanted = _epochs(data)
+    missing = 0
+    for epochs in by_id.values():
+        scored = set()
+        for place, epoch in enumerate(epochs):
+            score = (epoch.get("scores") or {}).get(scorer)
+            values = dict(_parts(score.get("value"))) if isinstance(score, dict) else {}
+            if values.get(f",{part}" if part else "") is not None:
+                scored.add(str(epoch.get("epoch", place)))
+        missing += max(0, wanted - len(scored))
+    if missing:
+        raise MeasurementError(
+            f"{path}: of {task}, {missing} of {wanted * len(by_id)} epochs have no score by {used}; run them again."
+        )
 
 
 def _parts(value: Any) -> Iterator[tuple[str, float | None]]:
@@ -211,6 +231,7 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Sco
         raise Unusable("it has no samples, and no score from 0 to 1")
     used = next((m for text in asked if (m := matching(text, list(found)))), next(iter(found)))
     outcome, metrics, samples = found[used]
+    _counted(task, used, results, path)
     samples = samples if isinstance(samples, int) and samples > 0 else None
     error = metrics.get("stderr") or metrics.get("bootstrap_stderr") or 0.0
     mean = Mean(task, outcome.mean, min(max(error / (100 if outcome.per_cent else 1), 0.0), 1.0), samples)
@@ -218,9 +239,29 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Sco
     return Scored(used, tuple(found), _setting(data, used, outcome), mean=mean, notes=(note,))
 
 
+def _counted(task: str, used: str, results: dict, path: Path) -> None:
+    """Raises MeasurementError where a mean is of some samples only, and nothing says of which."""
+    whole, done = (number(results.get(name)) for name in ("total_samples", "completed_samples"))
+    unscored = [number(score.get("unscored_samples")) or 0 for score in results["scores"] if score.get("name") == used]
+    missing = max(0.0, (whole or 0) - (whole if done is None else done)) if whole else 0.0
+    if missing := int(missing + sum(unscored)):
+        raise MeasurementError(
+            f"{path}: of {task}, {missing} samples have no score by {used}, and the log does not say which; run them again."
+        )
+
+
 def _epochs(data: dict) -> int:
-    epochs = (data["eval"].get("config") or {}).get("epochs")
-    return epochs if isinstance(epochs, int) else 1
+    """How often each sample was asked: as was planned, or more often where a log does not say."""
+    planned = (data["eval"].get("config") or {}).get("epochs")
+    seen = Counter(json.dumps(sample["id"]) for sample in _once(data))
+    return max([planned if isinstance(planned, int) else 1, *seen.values()])
+
+
+def _once(data: dict) -> list[dict]:
+    """The samples, each epoch once: one that was run again replaces what failed."""
+    return list(
+        {json.dumps([sample["id"], sample.get("epoch")]): sample for sample in data.get("samples") or ()}.values()
+    )
 
 
 def _lower(name: str) -> bool:
