@@ -346,3 +346,21 @@ def test_a_mean_of_some_samples_is_refused(tmp_path, counts):
         results = {"scores": [{**score, **counts}]}
     with pytest.raises(MeasurementError, match="60 samples have no score by match, and the log does not say which"):
         read_measurement(log(tmp_path, [], results=results))
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+def test_samples_that_ask_the_same_are_paired_by_their_id(tmp_path, reduced):
+    """Such a log is in the order in which the samples were done, and half of these were lost and as many gained."""
+    sides = []
+    for name, right in (("base", range(30)), ("tuned", range(30, 60)), ("again", range(30))):
+        values = ["C" if n in right else "I" for n in range(60)]
+        reductions = [{"sample_id": n, "value": float(value == "C")} for n, value in enumerate(values)]
+        more = {"reductions": [{"scorer": "match", "samples": reductions[::-1] if name == "again" else reductions}]}
+        path = log(tmp_path / name, values, **(more if reduced else {}))
+        data = json.loads(path.read_text())
+        data["samples"] = [{**one, "input": "Find the flag.", "target": ""} for one in data["samples"]]
+        data["samples"] = data["samples"][::-1] if name == "again" else data["samples"]
+        path.write_text(json.dumps(data))
+        sides.append(path)
+    changed = [(line.lost, line.gained) for side in sides[1:] for line in decide(sides[0], side).comparisons]
+    assert changed == [(30, 30), (0, 0)]

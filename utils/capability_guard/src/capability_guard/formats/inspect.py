@@ -93,6 +93,7 @@ def _task(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
         by_id.setdefault(json.dumps(sample["id"]), []).append(sample)
     if not by_id:
         return _from_mean(task, asked, data, path)
+    by_id = {sample: by_id[sample] for sample in sorted(by_id, key=_place)}
     values = _values(data, by_id)
     read = {name: outcomes(name.split(",")[0], list(kept.values()), _lower(name)) for name, kept in values.items()}
     found = {name: (values[name], outcome) for name, outcome in read.items() if outcome is not None}
@@ -114,6 +115,12 @@ def _task(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
     return Scored(used, tuple(found), _setting(data, used, outcome), tuple(rows), None, tuple(notes))
 
 
+def _place(sample: str) -> tuple[int, str]:
+    """By the id, as numbers are sorted: two samples that ask the same are told apart by their place, which may not hang on which of
+    them was done first."""
+    return len(sample), sample
+
+
 def _values(data: dict, by_id: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
     """For each scorer the reduced score of each sample that has one. A scorer that gives several values is one for each."""
     found: dict[str, dict[str, float]] = {}
@@ -126,7 +133,7 @@ def _values(data: dict, by_id: dict[str, list[dict]]) -> dict[str, dict[str, flo
                     # Of several reducers the first counts: the values of the next do not replace its own.
                     found.setdefault(name, {}).setdefault(sample, value)
     if found:
-        return found
+        return {name: {sample: kept[sample] for sample in by_id if sample in kept} for name, kept in found.items()}
     for sample, epochs in by_id.items():
         sums: dict[str, list[float]] = {}
         for epoch in epochs:
