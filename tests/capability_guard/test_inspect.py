@@ -364,3 +364,20 @@ def test_samples_that_ask_the_same_are_paired_by_their_id(tmp_path, reduced):
         sides.append(path)
     changed = [(line.lost, line.gained) for side in sides[1:] for line in decide(sides[0], side).comparisons]
     assert changed == [(30, 30), (0, 0)]
+
+
+@pytest.mark.parametrize("scorer", ["toxicity", "hallucination_rate", "gender_bias", "loss", "polite,toxicity"])
+def test_letters_say_themselves_what_is_right(tmp_path, scorer):
+    """A scorer whose name tells of what is bad grades C where the answer was good."""
+    name, _, part = scorer.partition(",")
+    sides = []
+    for side, right in (("a", 270), ("b", 30)):
+        path = log(tmp_path / side, ["C" if n < right else "I" for n in range(300)])
+        data = json.loads(path.read_text())
+        for one in data["samples"]:
+            value = one["scores"].pop("match")["value"]
+            one["scores"][name] = {"value": {part: value} if part else value}
+        path.write_text(json.dumps(data))
+        sides.append(path)
+    assert decide(*sides).word == "regressed" and "less is better" not in " ".join(read_measurement(sides[0]).notes)
+    assert decide(*sides[::-1]).word == "passed"

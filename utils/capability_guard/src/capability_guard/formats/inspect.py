@@ -21,6 +21,7 @@ from capability_guard.jsonl import DataError
 from capability_guard.measurement import Mean, MeasurementError, Row
 
 GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0, "yes": 1.0, "no": 0.0}
+LETTERS = ("C", "I", "P", "N")  # correct, incorrect, partly, no answer: each says itself what is right
 # What of the generation moves a score.
 GENERATION = ("temperature", "top_p", "top_k", "max_tokens", "reasoning_effort", "reasoning_tokens", "system_message")
 
@@ -95,7 +96,8 @@ def _task(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
         return _from_mean(task, asked, data, path)
     by_id = {sample: by_id[sample] for sample in sorted(by_id, key=_place)}
     values = _values(data, by_id)
-    read = {name: outcomes(name.split(",")[0], list(kept.values()), _lower(name)) for name, kept in values.items()}
+    read = {name: outcomes(name.split(",")[0], list(kept.values()), _lower(name) and not _graded(by_id, name))
+            for name, kept in values.items()}  # fmt: skip
     found = {name: (values[name], outcome) for name, outcome in read.items() if outcome is not None}
     if not found:
         raise Unusable(f"no scorer says how right an answer is ({', '.join(values) or 'there are no scores'})")
@@ -148,17 +150,9 @@ def _values(data: dict, by_id: dict[str, list[dict]]) -> dict[str, dict[str, flo
 
 def _whole(task: str, used: str, data: dict, by_id: dict[str, list[dict]], path: Path) -> None:
     """Raises MeasurementError where an epoch of a sample has no score: one that failed may be one that would have been wrong."""
-    scorer, _, part = used.partition(",")
-    wanted = _epochs(data)
-    missing = 0
-    for epochs in by_id.values():
-        scored = set()
-        for place, epoch in enumerate(epochs):
-            score = (epoch.get("scores") or {}).get(scorer)
-            values = dict(_parts(score.get("value"))) if isinstance(score, dict) else {}
-            if values.get(f",{part}" if part else "") is not None:
-                scored.add(str(epoch.get("epoch", place)))
-        missing += max(0, wanted - len(scored))
+    wanted, part = _epochs(data), used.removeprefix(used.partition(",")[0])
+    scored = [sum(_float(_scores(epoch, used).get(part)) is not None for epoch in epochs) for epochs in by_id.values()]
+    missing = sum(max(0, wanted - count) for count in scored)
     if missing:
         raise MeasurementError(
             f"{path}: of {task}, {missing} of {wanted * len(by_id)} epochs have no score by {used}; run them again."
@@ -173,16 +167,19 @@ def _parts(value: Any) -> Iterator[tuple[str, float | None]]:
         yield "", _float(value)
 
 
+def _scores(sample: dict, used: str) -> dict[str, Any]:
+    """What a scorer gave a sample, one value for each of its parts."""
+    score = (sample.get("scores") or {}).get(used.partition(",")[0])
+    value = score.get("value") if isinstance(score, dict) else None
+    return {f",{part}": one for part, one in value.items()} if isinstance(value, dict) else {"": value}
+
+
 def _graded(by_id: dict[str, list[dict]], used: str) -> bool:
-    """Whether the answers were graded with letters, which say themselves what is right."""
-    values = [
-        score.get("value")
-        for epochs in by_id.values()
-        for sample in epochs
-        for name, score in (sample.get("scores") or {}).items()
-        if name == used.split(",")[0] and isinstance(score, dict)
-    ]
-    return any(isinstance(value, str) and value in GRADES for value in values)
+    """Whether the answers were graded with letters, whatever the scorer is called: C is right by "toxicity", too."""
+    part = used.removeprefix(used.partition(",")[0])
+    values = [_scores(sample, used).get(part) for epochs in by_id.values() for sample in epochs]
+    given = [value for value in values if value is not None and value == value]
+    return bool(given) and all(isinstance(value, str) and value in LETTERS for value in given)
 
 
 def _float(value: Any) -> float | None:
