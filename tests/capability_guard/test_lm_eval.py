@@ -406,7 +406,7 @@ def test_a_score_from_0_to_100_is_divided_by_100_and_said_so(tmp_path):
 def test_what_has_lost_everything_is_still_compared(tmp_path, value):
     """All 0, a share looks like a grade of right or wrong, and a score from 0 to 100 like one from 0 to 1."""
     sides = [
-        folder_of(tmp_path / name, {"gen": ({}, [question(i, score=x * (1 + i % 5) / 5) for i in range(60)])})
+        folder_of(tmp_path / name, {"gen": ({}, [question(i, f1=x * (1 + i % 5) / 5) for i in range(60)])})
         for name, x in (("base", value), ("tuned", 0.0))
     ]
     decision = decide(*sides)

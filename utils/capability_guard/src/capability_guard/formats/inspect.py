@@ -13,7 +13,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from capability_guard.formats.metrics import Outcomes, lower_is_better, matching, number, outcomes
+from capability_guard.formats.directions import lower_is_better
+from capability_guard.formats.metrics import Outcomes, matching, number, outcomes, said_of
 from capability_guard.formats.packed import HARNESS
 from capability_guard.formats.runs import Run, Scored, Unusable
 from capability_guard.formats.wording import DAMAGE, ending, not_whole, one_line, remarks, text_of
@@ -96,7 +97,7 @@ def _task(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
         return _from_mean(task, asked, data, path)
     by_id = {sample: by_id[sample] for sample in sorted(by_id, key=_place)}
     values = _values(data, by_id)
-    read = {name: outcomes(name.split(",")[0], list(kept.values()), _lower(name) and not _graded(by_id, name))
+    read = {name: outcomes(name.split(",")[0], list(kept.values()), _lower(name, asked, by_id))
             for name, kept in values.items()}  # fmt: skip
     found = {name: (values[name], outcome) for name, outcome in read.items() if outcome is not None}
     if not found:
@@ -113,7 +114,7 @@ def _task(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
     notes = [f"{task} counts by the scorer {used}, not {others}; --metric chooses another."] if others else []
     if missing := len(by_id) - len(kept):
         notes.append(f"{task} has no score for {missing} of {len(by_id)} samples.")
-    notes += remarks(task, used, outcome, _graded(by_id, used) or None)
+    notes += remarks(task, used, outcome)
     return Scored(used, tuple(found), _setting(data, used, outcome), tuple(rows), None, tuple(notes))
 
 
@@ -174,12 +175,18 @@ def _scores(sample: dict, used: str) -> dict[str, Any]:
     return {f",{part}": one for part, one in value.items()} if isinstance(value, dict) else {"": value}
 
 
-def _graded(by_id: dict[str, list[dict]], used: str) -> bool:
-    """Whether the answers were graded with letters, whatever the scorer is called: C is right by "toxicity", too."""
-    part = used.removeprefix(used.partition(",")[0])
-    values = [_scores(sample, used).get(part) for epochs in by_id.values() for sample in epochs]
-    given = [value for value in values if value is not None and value == value]
-    return bool(given) and all(isinstance(value, str) and value in LETTERS for value in given)
+def _lower(used: str, asked: tuple[str, ...], by_id: dict[str, list[dict]]) -> bool | None:
+    """Whether less is better, since a log says nothing of the direction: as who asked says, by the letters that the answers were
+    graded with, or by the names of the scorer and its part."""
+    if (way := said_of(asked, used)) is not None:
+        return not way
+    scorer, _, part = used.partition(",")
+    values = [_scores(sample, used).get(used.removeprefix(scorer)) for epochs in by_id.values() for sample in epochs]
+    letters = [isinstance(value, str) and value in LETTERS for value in values if _float(value) is not None]
+    if letters and all(letters):  # C is right by "toxicity", too
+        return False
+    ways = {lower_is_better(name) for name in (scorer, part) if name}
+    return None if any(letters) and ways != {False} else ways.pop() if len(ways) == 1 else None
 
 
 def _float(value: Any) -> float | None:
@@ -227,8 +234,11 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Sco
     results = data.get("results") or {}
     for score in results.get("scores") or ():
         metrics = {str(name): number(metric["value"]) for name, metric in score["metrics"].items()}
-        value = next((metrics[name] for name in ("accuracy", "mean") if metrics.get(name) is not None), None)
-        outcome = outcomes(str(score["name"]), [value], _lower(str(score["name"])))
+        metric = next((name for name in ("accuracy", "mean") if metrics.get(name) is not None), "")
+        lower = _lower(str(score["name"]), asked, {})
+        # The accuracy of a scorer for what is bad: of letters it is good, of numbers bad, and without samples nobody knows.
+        lower = None if lower and metric == "accuracy" and said_of(asked, str(score["name"])) is None else lower
+        outcome = outcomes(str(score["name"]), [metrics.get(metric)], lower)
         if outcome is not None and outcome.kind != "losses":
             found.setdefault(str(score["name"]), (outcome, metrics, score.get("scored_samples")))
     if not found:
@@ -240,7 +250,9 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Sco
     error = metrics.get("stderr") or metrics.get("bootstrap_stderr") or 0.0
     mean = Mean(task, outcome.mean, min(max(error / (100 if outcome.per_cent else 1), 0.0), 1.0), samples)
     note = f"{task} has no samples in {path.name}, so its comparison is not paired, and less sharp."
-    return Scored(used, tuple(found), _setting(data, used, outcome), mean=mean, notes=(note,))
+    return Scored(
+        used, tuple(found), _setting(data, used, outcome), mean=mean, notes=(note, *remarks(task, used, outcome))
+    )
 
 
 def _counted(task: str, used: str, results: dict, path: Path) -> None:
@@ -266,11 +278,6 @@ def _once(data: dict) -> list[dict]:
     return list(
         {json.dumps([sample["id"], sample.get("epoch")]): sample for sample in data.get("samples") or ()}.values()
     )
-
-
-def _lower(name: str) -> bool:
-    """By the scorer's name or by that of its part, since a log says nothing of the direction."""
-    return any(lower_is_better(part) for part in name.split(","))
 
 
 def _reducer(data: dict, scorer: str) -> str:
@@ -316,4 +323,4 @@ def _setting(data: dict, used: str, outcome: Outcomes) -> str:
     words += [*_given(spec), *_strictness(spec, used)]
     steps = Counter(str(step.get("solver")) for step in plan.get("steps") or ())
     words += ["solver " + "+".join(steps)] if steps else []
-    return ", ".join(words) + ending(outcome)
+    return ", ".join(words) + ending(outcome, used)

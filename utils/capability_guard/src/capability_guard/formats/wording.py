@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from capability_guard.formats.metrics import Outcomes, more_is_better
+from capability_guard.formats.directions import unknown
+from capability_guard.formats.metrics import Outcomes
 from capability_guard.measurement import MeasurementError
 
 # What a file that was made by hand, cut off or written by another version can raise while it is taken apart.
@@ -52,17 +53,20 @@ def generation(given: Any) -> str:
     return words
 
 
-def ending(outcome: Outcomes) -> str:
+def ending(outcome: Outcomes, metric: str) -> str:
     """What the setting of a task ends with, as to how its values were read.
 
-    >>> ending(Outcomes("shares", (0.3, 0.7), lower=True, per_cent=True))
+    >>> ending(Outcomes("shares", (0.3, 0.7), lower=True, per_cent=True), "ter")
     ', less is better, in per cent'
     """
-    return (LESS if outcome.lower and outcome.kind != "losses" else "") + (PER_CENT if outcome.per_cent else "")
+    way = (
+        "" if outcome.kind == "losses" else LESS if outcome.lower else unknown(metric) if outcome.lower is None else ""
+    )
+    return way + (PER_CENT if outcome.per_cent else "")
 
 
-def remarks(task: str, metric: str, outcome: Outcomes, said: Any = None) -> list[str]:
-    """What a reader of the report should know of the metric that counts. said: what the file says of its direction, if anything.
+def remarks(task: str, metric: str, outcome: Outcomes) -> list[str]:
+    """What a reader of the report should know of the metric that counts.
 
     >>> remarks("crows_pairs", "pct_stereotype", Outcomes("bits", (0.0, 1.0), lower=True))
     ['crows_pairs counts by its pct_stereotype, of which less is better: a rise is a loss.']
@@ -70,10 +74,8 @@ def remarks(task: str, metric: str, outcome: Outcomes, said: Any = None) -> list
     notes = []
     if outcome.lower and outcome.kind != "losses":
         notes.append(f"{task} counts by its {metric}, of which less is better: a rise is a loss.")
-    elif outcome.kind != "losses" and not isinstance(said, bool) and not more_is_better(metric):
-        notes.append(
-            f"{task} counts by its {metric}: nothing says whether more of it is better, and it is taken to be."
-        )
+    elif outcome.lower is None:
+        notes.append(f"{task} counts by its {metric}, and nothing says whether more of it is better, or less.")
     if outcome.per_cent:
         notes.append(f"{task} has its {metric} from 0 to 100; it is divided by 100.")
     if outcome.clipped:

@@ -7,8 +7,9 @@ and means of which no single outcomes are known by the normal distribution. ``ru
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from capability_guard import statistics as paired
 from capability_guard.differences import TIMES, fewest_to_pass, mean_rise
@@ -20,6 +21,8 @@ PASSED, REGRESSED, UNSURE = "passed", "regressed", "cannot certify"
 # 2 is also what the commands return for a file or setting that is wrong: whatever could not be tested must not pass.
 EXIT = {PASSED: 0, REGRESSED: 1, UNSURE: 2}
 
+NONE: Mapping[str, str] = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -28,7 +31,8 @@ class Comparison:
 
     lost, gained: probes that changed, None where only means are known. needed: about how many probes would settle it.
     budget: what the drop may be, in the same unit. word, why: the verdict on this line, and its reason in a sentence.
-    alone: p before it was corrected for there being several lines.
+    alone: p before it was corrected for there being several lines. blocks: no number of such probes could settle it, and it may not
+    be passed over.
 
     >>> from capability_guard.measurement import Measurement, Row
     >>> before, after = (Measurement("m", [Row("Hot?", "Cold.", "opposites", right=x)] * 60) for x in (True, False))
@@ -55,12 +59,16 @@ class Comparison:
     word: str = UNSURE
     why: str = ""
     alone: float = 1.0
+    blocks: bool = False
 
 
-def grouped(pairs: Iterable[Pair], rules: Rules) -> dict[tuple[str, str], list[Pair]]:
+def grouped(
+    pairs: Iterable[Pair], rules: Rules, undirected: Mapping[str, str] = NONE
+) -> dict[tuple[str, str], list[Pair]]:
     """The pairs by (capability, kind), critical ones first; and, where several are critical, all of those together.
 
-    kind: "outcomes" (right or wrong), "shares" (how right, from 0 to 1) or "losses" (nats a token).
+    kind: "outcomes" (right or wrong), "shares" (how right, from 0 to 1) or "losses" (nats a token). undirected: the capabilities of
+    which nothing tells which way is better, with how to say it; they are in no whole.
 
     >>> from capability_guard.measurement import Row
     >>> rows = [Row(f"{name} {i}?", "yes", name, right=True) for name in ("sums", "art") for i in range(9)]
@@ -76,7 +84,11 @@ def grouped(pairs: Iterable[Pair], rules: Rules) -> dict[tuple[str, str], list[P
     # and would only dilute what the others lose.
     whole = {}
     for name, wanted in ((TOGETHER, "outcomes"), (ALL_SHARES, "shares"), (ALL_TEXTS, "losses")):
-        deciding = [rows for (capability, kind), rows in groups.items() if kind == wanted and rules.decides(capability)]
+        deciding = [
+            rows
+            for (capability, kind), rows in groups.items()
+            if kind == wanted and rules.decides(capability) and capability not in undirected
+        ]
         able = [rows for rows in deciding if wanted == "losses" or not _nothing_to_lose(*_known(rows), rules.max_drop)]
         if len(deciding) > 1:
             whole[name, wanted] = [row for rows in able or deciding for row in rows]
@@ -90,7 +102,12 @@ def _known(pairs: list[Pair]) -> tuple[float, float]:
     return 100 * sum(share_of(row) for row, _ in pairs) / n, 100 * guessed / n
 
 
-def decide(groups: dict[tuple[str, str], list[Pair]], means: list[tuple[Mean, Mean]], rules: Rules) -> list[Comparison]:
+def decide(
+    groups: dict[tuple[str, str], list[Pair]],
+    means: list[tuple[Mean, Mean]],
+    rules: Rules,
+    undirected: Mapping[str, str] = NONE,
+) -> list[Comparison]:
     """Every line with its verdict, the critical ones and the wholes first. groups: as ``grouped`` gives them.
 
     >>> from capability_guard.measurement import Row
@@ -108,11 +125,13 @@ def decide(groups: dict[tuple[str, str], list[Pair]], means: list[tuple[Mean, Me
             if kind == "losses" and any((name, other) in groups for other in ("outcomes", "shares"))
             else name
         )
-        judged.append(compare[kind](label, critical, pairs, rules))
-    deciding = [both for both in means if rules.decides(both[0].name)]
+        judged.append(_directed(*compare[kind](label, critical, pairs, rules), undirected.get(name, "")))
+    deciding = [both for both in means if rules.decides(both[0].name) and both[0].name not in undirected]
     if len(deciding) > 1:
         judged.append(_unpaired_together(deciding, rules))
-    judged += [_unpaired(before, after, rules.decides(before.name), rules) for before, after in means]
+    for before, after in means:
+        line = _unpaired(before, after, rules.decides(before.name), rules)
+        judged.append(_directed(*line, undirected.get(before.name, "")))
     tests = sum(row.critical for row, _ in judged)
     # Only lines that can block take part: an informational one can raise no alarm, so it must not cost power either.
     corrected = iter(paired.holm([row.p for row, _ in judged if row.critical]))
@@ -120,6 +139,14 @@ def decide(groups: dict[tuple[str, str], list[Pair]], means: list[tuple[Mean, Me
         (replace(row, p=next(corrected), alone=row.p) if row.critical else row, objection) for row, objection in judged
     ]
     return [_word(row, objection, rules, tests if row.critical else 1) for row, objection in rows]
+
+
+def _directed(row: Comparison, objection: str, how: str) -> tuple[Comparison, str]:
+    """The same, unless nothing tells which way is better: then a fall may be a gain, and a rise a loss. how: to say it."""
+    if not how or row.unit == "nats":
+        return row, objection
+    said = f"nothing says whether more of its metric is better, or less, so no loss can be ruled out; say it with {how}"
+    return replace(row, p=1.0, blocks=row.critical), said
 
 
 def _outcomes(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple[Comparison, str]:

@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 from scipy.stats import binom
 
 from capability_guard import statistics as paired
+from capability_guard.formats.directions import undirected
 from capability_guard.gate.allowed import ALL_MEANS, ALL_SHARES, ALL_TEXTS, TOGETHER, WHOLE, Rules
 from capability_guard.gate.lines import (
     EXIT,
@@ -152,7 +153,8 @@ def judge_by(rules: Rules, baseline: Measurement, candidate: Measurement) -> Dec
     pairs = pair(baseline, candidate)
     means = pair_means(baseline, candidate)
     rules.check_names({before.capability for before, _ in pairs} | {before.name for before, _ in means})
-    comparisons = decide(grouped(pairs, rules), means, rules)
+    unknown = undirected(baseline.settings)
+    comparisons = decide(grouped(pairs, rules, unknown), means, rules, unknown)
     word, why = _verdict([row for row in comparisons if row.critical], rules)
     return Decision(
         word,
@@ -198,6 +200,7 @@ def deciding(critical: list[Comparison], rules: Rules) -> list[Comparison]:
         if row.name in WHOLE
         or _whole_of(row) not in there
         or rules.alone(row.name)
+        or row.blocks
         or short_of_baseline(row, rules)
         or _suspect(row, rules)
     ]

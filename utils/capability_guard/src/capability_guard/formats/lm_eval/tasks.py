@@ -8,16 +8,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+from capability_guard.formats.directions import lower_is_better
 from capability_guard.formats.lm_eval.files import is_dated, samples_file
 from capability_guard.formats.lm_eval.samples import by_filter, metrics_of, once, read_samples, rows_of
 from capability_guard.formats.metrics import (
     Outcomes,
     in_order,
     is_share_of_right,
-    lower_is_better,
     matching,
     number,
     outcomes,
+    said_of,
 )
 from capability_guard.formats.runs import Scored, Unusable
 from capability_guard.formats.wording import ending, generation, remarks
@@ -78,7 +79,7 @@ def _from_samples(task: str, asked: tuple[str, ...], data: dict, samples: list[d
             notes.append(f"{task} has {twice} questions twice in its samples; each counts once.")
         for name in metrics_of(part, [key.partition(",")[0] for key in named]):
             having = [sample for sample in part if sample.get(name) is not None]
-            outcome = outcomes(name, [sample[name] for sample in having], _lower(data, task, name))
+            outcome = outcomes(name, [sample[name] for sample in having], _lower(data, task, f"{name},{kind}", asked))
             if outcome is not None:
                 found[f"{name},{kind}"] = (having, outcome)
     if not found:
@@ -95,13 +96,13 @@ def _from_samples(task: str, asked: tuple[str, ...], data: dict, samples: list[d
     if lacking[used]:
         notes.append(f"{task} has no {used.partition(',')[0]} for {lacking[used]} of its questions; the others count.")
     return Scored(used, tuple(names), _setting(task, used, data, outcome), tuple(rows_of(task, having, outcome)), None,
-                  (*notes, *_remarks(task, used, names, data, outcome)))  # fmt: skip
+                  (*notes, *_remarks(task, used, names, outcome)))  # fmt: skip
 
 
 def _other_run(task: str, used: str, data: dict, outcome: Outcomes, path: Path) -> list[str]:
     """A note where the samples do not give the score in the results. Raises Unusable where that tells another run's samples."""
     value = number(data["results"][task].get(used))
-    score = None if value is None or outcome.kind == "losses" else _score(used, value, data, task)
+    score = None if value is None or outcome.kind == "losses" else _score(used, value, outcome.lower)
     if score is None or abs(score.mean - outcome.mean) <= 0.005:
         return []
     if not is_dated(path):  # up to 0.4.2 a second run overwrote the results, and left these samples where they were
@@ -111,9 +112,8 @@ def _other_run(task: str, used: str, data: dict, outcome: Outcomes, path: Path) 
     return [f"{task} has {score.mean:.3f} in the results and {outcome.mean:.3f} in its samples; these count."]
 
 
-def _score(key: str, value: float, data: dict, task: str) -> Outcomes | None:
-    name = key.partition(",")[0]
-    return outcomes(name, [value], _lower(data, task, name))
+def _score(key: str, value: float, lower: bool | None) -> Outcomes | None:
+    return outcomes(key.partition(",")[0], [value], lower)
 
 
 def _from_mean(task: str, asked: tuple[str, ...], data: dict, note: str) -> Scored:
@@ -122,7 +122,7 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, note: str) -> Scor
     means = {
         key: outcome
         for key, value in scores_of(scores).items()
-        if (outcome := _score(key, value, data, task)) is not None and outcome.kind != "losses"
+        if (outcome := _score(key, value, _lower(data, task, key, asked))) is not None and outcome.kind != "losses"
     }
     if not means:
         raise Unusable(f"it has no samples, and no score from 0 to 1 ({', '.join(scores_of(scores)) or 'none at all'})")
@@ -141,7 +141,7 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, note: str) -> Scor
         error = error / 100 if outcome.per_cent else error
     mean = Mean(task, outcome.mean, min(max(error or 0.0, 0.0), 1.0), samples)
     return Scored(used, tuple(names), _setting(task, used, data, outcome), mean=mean,
-                  notes=(*notes, *_remarks(task, used, names, data, outcome)))  # fmt: skip
+                  notes=(*notes, *_remarks(task, used, names, outcome)))  # fmt: skip
 
 
 def scores_of(scores: dict) -> dict[str, float]:
@@ -160,9 +160,10 @@ def scores_of(scores: dict) -> dict[str, float]:
     }
 
 
-def _lower(data: dict, task: str, name: str) -> bool:
-    """Whether less is better: as the results say, or the task's configuration, or what is known of the name."""
-    return lower_is_better(name, _said(data, task, name))
+def _lower(data: dict, task: str, key: str, asked: tuple[str, ...]) -> bool | None:
+    """Whether less is better: as who asked says, or the results, or the task's configuration, or what is known of the name."""
+    name, way = key.partition(",")[0], said_of(asked, key)
+    return lower_is_better(name, _said(data, task, name) if way is None else way)
 
 
 def _said(data: dict, task: str, name: str) -> Any:
@@ -206,12 +207,12 @@ def _setting(task: str, used: str, data: dict, outcome: Outcomes) -> str:
             words += f", {counts['effective']} of {counts['original']} samples"
     elif limit:
         words += f", limit {limit}"
-    return words + ending(outcome)
+    return words + ending(outcome, used)
 
 
-def _remarks(task: str, used: str, names: list[str], data: dict, outcome: Outcomes) -> list[str]:
+def _remarks(task: str, used: str, names: list[str], outcome: Outcomes) -> list[str]:
     """What a reader of the report should know of the metric that counts, with the filters that there are besides."""
     name, _, kind = used.partition(",")
     others = [other.partition(",")[2] for other in names if other.partition(",")[0] == name and other != used]
     note = f"{task} counts by its {name} under the filter {kind}, not {' or '.join(others)}; --metric chooses another."
-    return [*([note] if others else []), *remarks(task, name, outcome, _said(data, task, name))]
+    return [*([note] if others else []), *remarks(task, name, outcome)]
