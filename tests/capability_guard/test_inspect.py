@@ -381,3 +381,52 @@ def test_letters_say_themselves_what_is_right(tmp_path, scorer):
         sides.append(path)
     assert decide(*sides).word == "regressed" and "less is better" not in " ".join(read_measurement(sides[0]).notes)
     assert decide(*sides[::-1]).word == "passed"
+
+
+PROMPT = "Answer the following question as well as you can. "  # of which 40 signs are shown
+
+
+def solved(*steps, model="m", **spec):
+    def change(data):
+        data["eval"] |= {"model": model, **spec}
+        data["plan"] = {"steps": [{"solver": name, "params": params} for name, params in steps]}
+
+    return change  # fmt: skip
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [
+    (solved(("prompt_template", {"template": "{prompt}"})), solved(("prompt_template", {"template": "Think. {prompt}"}))),
+    (solved(("multiple_choice", {"cot": False})), solved(("multiple_choice", {"cot": True}))),
+    (solved(("generate", {})), solved(("generate", {}), ("generate", {}))),
+    (solved(("agent", {"tools": [{"name": "bash", "params": {"timeout": 1, "user": "a"}}]})),
+     solved(("agent", {"tools": [{"name": "bash", "params": {"timeout": 1, "user": "b"}}]}))),
+    (solved(task_args={"prompt": PROMPT + "Be brief."}), solved(task_args={"prompt": PROMPT + "Think aloud."})),
+    (solved(config={"token_limit": 100}), solved(config={"token_limit": 1000})),
+    (solved(model_generate_config={"stop_seqs": ["."]}), solved(model_generate_config={"stop_seqs": []})),
+    (solved(scorers=[{"name": "match", "options": {"template": PROMPT}}]),
+     solved(scorers=[{"name": "match", "options": {"template": PROMPT + "Be kind."}}])),
+])  # fmt: skip
+def test_answers_that_were_made_otherwise_do_not_pair(tmp_path, ours, theirs):
+    sides = []
+    for name, change in (("a", ours), ("b", theirs)):
+        path = log(tmp_path / name, ["C"] * 60)
+        data = json.loads(path.read_text())
+        change(data)
+        path.write_text(json.dumps(data))
+        sides.append(path)
+    with pytest.raises(MeasurementError, match="measure both alike") as refused:
+        decide(*sides)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_model_itself_and_what_changes_no_answer_may_differ_in_the_parameters(tmp_path):
+    sides = []
+    for name, seed, default in (("base", 1, {"cot": False, "tool_calls": "loop"}), ("tuned", 2, {})):
+        path = log(tmp_path / name, ["C"] * 60)
+        data = json.loads(path.read_text())
+        critic = {"model": {"model": f"hf/{name}", "config": {}}, "critic": f"hf/{name}", "rounds": 2}
+        steps = (("generate", {"seed": seed, "max_connections": seed, **default}), ("self_critique", critic))
+        solved(*steps, model=f"hf/{name}")(data)
+        path.write_text(json.dumps(data))
+        sides.append(path)
+    assert decide(*sides).word == "passed"

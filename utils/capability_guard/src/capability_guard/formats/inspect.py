@@ -7,24 +7,22 @@ epochs are of one question, and as rows of their own they would count it several
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from capability_guard.formats.directions import lower_is_better
+from capability_guard.formats.inspect_setting import arguments_of, epochs_of, reducer_of, samples_of, setting_of
 from capability_guard.formats.metrics import Outcomes, matching, number, outcomes, said_of
 from capability_guard.formats.packed import HARNESS
 from capability_guard.formats.runs import Run, Scored, Unusable
-from capability_guard.formats.wording import DAMAGE, ending, not_whole, one_line, remarks, text_of
+from capability_guard.formats.wording import DAMAGE, not_whole, one_line, remarks, text_of
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Mean, MeasurementError, Row
 
 GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0, "yes": 1.0, "no": 0.0}
 LETTERS = ("C", "I", "P", "N")  # correct, incorrect, partly, no answer: each says itself what is right
-# What of the generation moves a score.
-GENERATION = ("temperature", "top_p", "top_k", "max_tokens", "reasoning_effort", "reasoning_tokens", "system_message")
 
 
 def is_log(data: Any) -> bool:
@@ -60,7 +58,7 @@ def run_of(data: dict, path: Path) -> Run:
             "seconds": _seconds(stats.get("started_at"), stats.get("completed_at")),
         }  # fmt: skip
         return Run(path, model, str(spec.get("created") or ""), (task,), lambda name, asked: _task(name, asked, data, path),
-                   harness=HARNESS, variant=", ".join(_given(spec)), about=about)  # fmt: skip
+                   harness=HARNESS, variant=", ".join(arguments_of(spec)), about=about)  # fmt: skip
     except (MeasurementError, DataError):
         raise
     except DAMAGE as error:
@@ -91,7 +89,7 @@ def _task(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
     """The samples by the scorer that counts, or for want of samples its mean."""
     _finished(data, path)
     by_id: dict[str, list[dict]] = {}
-    for sample in _once(data):
+    for sample in samples_of(data):
         by_id.setdefault(json.dumps(sample["id"]), []).append(sample)
     if not by_id:
         return _from_mean(task, asked, data, path)
@@ -105,7 +103,7 @@ def _task(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
     used = next((m for text in asked if (m := matching(text, list(found)))), next(iter(found)))
     kept, outcome = found[used]
     _whole(task, used, data, {sample: by_id[sample] for sample in kept}, path)
-    if _epochs(data) > 1 and outcome.kind == "bits" and _reducer(data, used) in ("mean", "median", ""):
+    if epochs_of(data) > 1 and outcome.kind == "bits" and reducer_of(data, used) in ("mean", "median", ""):
         outcome = Outcomes("shares", outcome.values, outcome.lower)  # a share by its making, even if all are 0 or 1
     rows = [
         _row(task, by_id[sample], used, value, outcome.kind) for sample, value in zip(kept, outcome.values, strict=True)
@@ -115,7 +113,7 @@ def _task(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
     if missing := len(by_id) - len(kept):
         notes.append(f"{task} has no score for {missing} of {len(by_id)} samples.")
     notes += remarks(task, used, outcome)
-    return Scored(used, tuple(found), _setting(data, used, outcome), tuple(rows), None, tuple(notes))
+    return Scored(used, tuple(found), setting_of(data, used, outcome), tuple(rows), None, tuple(notes))
 
 
 def _place(sample: str) -> tuple[int, str]:
@@ -151,7 +149,7 @@ def _values(data: dict, by_id: dict[str, list[dict]]) -> dict[str, dict[str, flo
 
 def _whole(task: str, used: str, data: dict, by_id: dict[str, list[dict]], path: Path) -> None:
     """Raises MeasurementError where an epoch of a sample has no score: one that failed may be one that would have been wrong."""
-    wanted, part = _epochs(data), used.removeprefix(used.partition(",")[0])
+    wanted, part = epochs_of(data), used.removeprefix(used.partition(",")[0])
     scored = [sum(_float(_scores(epoch, used).get(part)) is not None for epoch in epochs) for epochs in by_id.values()]
     missing = sum(max(0, wanted - count) for count in scored)
     if missing:
@@ -251,7 +249,7 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Sco
     mean = Mean(task, outcome.mean, min(max(error / (100 if outcome.per_cent else 1), 0.0), 1.0), samples)
     note = f"{task} has no samples in {path.name}, so its comparison is not paired, and less sharp."
     return Scored(
-        used, tuple(found), _setting(data, used, outcome), mean=mean, notes=(note, *remarks(task, used, outcome))
+        used, tuple(found), setting_of(data, used, outcome), mean=mean, notes=(note, *remarks(task, used, outcome))
     )
 
 
@@ -264,63 +262,3 @@ def _counted(task: str, used: str, results: dict, path: Path) -> None:
         raise MeasurementError(
             f"{path}: of {task}, {missing} samples have no score by {used}, and the log does not say which; run them again."
         )
-
-
-def _epochs(data: dict) -> int:
-    """How often each sample was asked: as was planned, or more often where a log does not say."""
-    planned = (data["eval"].get("config") or {}).get("epochs")
-    seen = Counter(json.dumps(sample["id"]) for sample in _once(data))
-    return max([planned if isinstance(planned, int) else 1, *seen.values()])
-
-
-def _once(data: dict) -> list[dict]:
-    """The samples, each epoch once: one that was run again replaces what failed."""
-    return list(
-        {json.dumps([sample["id"], sample.get("epoch")]): sample for sample in data.get("samples") or ()}.values()
-    )
-
-
-def _reducer(data: dict, scorer: str) -> str:
-    named = [
-        str(r.get("reducer") or "")
-        for r in data.get("reductions") or ()
-        if str(r.get("scorer")) == scorer.split(",")[0]
-    ]
-    return named[0] if named else ""
-
-
-def _given(spec: dict) -> list[str]:
-    """The arguments of the task. Older logs do not tell those that were given from those that it has anyway."""
-    given = spec.get("task_args_passed") or spec.get("task_args") or {}
-    return [f"{name} {text_of(value)[:40]}" for name, value in sorted(given.items())]
-
-
-def _strictness(spec: dict, used: str) -> list[str]:
-    """How the scorer was set, and which model graded, if one did: the same answers may be right to one and wrong to another."""
-    scorer = next((s for s in spec.get("scorers") or () if str(s.get("name")).split("/")[-1] == used.split(",")[0]), {})
-    words = [f"{name} {text_of(value)[:40]}" for name, value in sorted((scorer.get("options") or {}).items())]
-    roles = spec.get("model_roles") or {}
-    return words + [f"{role} {text_of(about.get('model', about) if isinstance(about, dict) else about)[:60]}"
-                    for role, about in sorted(roles.items())]  # fmt: skip
-
-
-def _setting(data: dict, used: str, outcome: Outcomes) -> str:
-    """What must be the same in two logs: the task's version and arguments, and how the answers were made."""
-    spec, plan = data["eval"], data.get("plan") or {}
-    made = {**(spec.get("model_generate_config") or {}), **(plan.get("config") or {})}
-    for step in plan.get("steps") or ():
-        made |= {
-            name: value
-            for name, value in (step.get("params_passed") or step.get("params") or {}).items()
-            if name in GENERATION
-        }
-    words = [f"version {spec.get('task_version')}", f"scorer {used}"]
-    if _epochs(data) > 1:
-        words.append(f"{_epochs(data)} epochs, {_reducer(data, used) or 'mean'}")
-    limit = (spec.get("config") or {}).get("limit")
-    words += [f"limit {text_of(limit)[:40]}"] if limit else []
-    words += [f"{name} {text_of(made[name])[:40]}" for name in GENERATION if made.get(name) is not None]
-    words += [*_given(spec), *_strictness(spec, used)]
-    steps = Counter(str(step.get("solver")) for step in plan.get("steps") or ())
-    words += ["solver " + "+".join(steps)] if steps else []
-    return ", ".join(words) + ending(outcome, used)

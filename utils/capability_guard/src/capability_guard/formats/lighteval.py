@@ -19,7 +19,7 @@ from typing import Any
 from capability_guard.formats.directions import lower_is_better
 from capability_guard.formats.metrics import Outcomes, in_order, matching, number, outcomes, said_of
 from capability_guard.formats.runs import Run, Scored, Unusable
-from capability_guard.formats.wording import DAMAGE, ending, generation, not_whole, one_line, remarks, text_of
+from capability_guard.formats.wording import DAMAGE, brief, ending, generation, not_whole, one_line, remarks, text_of
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Mean, MeasurementError, Row
 
@@ -296,7 +296,7 @@ def _setting(task: str, used: str, data: dict, outcome: Outcomes) -> str:
     if general.get("max_samples"):
         words.append(f"at most {general['max_samples']} samples")
     system = (general.get("model_config") or {}).get("system_prompt")
-    words += [f"system prompt {text_of(system)[:40]}"] if system else []
+    words += [f"system prompt {brief(system)}"] if system else []
     return ", ".join(words) + _generated(general, config) + ending(outcome, used)
 
 

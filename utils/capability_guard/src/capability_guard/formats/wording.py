@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,17 @@ def one_line(value: Any) -> str:
     return " ".join(text_of(value).split())
 
 
+def brief(value: Any, most: int = 40) -> str:
+    """A value in a setting: as it is where it is short, else its beginning and six digits that change with the rest.
+
+    >>> brief("a short prompt"), brief("x" * 50)
+    ('a short prompt', 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx... (77cf12)')
+    """
+    text = text_of(value)
+    whole = text if len(text) <= most else f"{text[:most]}... ({hashlib.sha256(text.encode()).hexdigest()[:6]})"
+    return " ".join(whole.split())
+
+
 def generation(given: Any) -> str:
     """How answers were generated, in the words of a setting: what is not at its default, and can change an answer.
 
@@ -49,7 +61,7 @@ def generation(given: Any) -> str:
     words = ""
     for name, value in sorted(given.items()):
         default = value is None or value is False or value in ("", [], {}, 0) or (name in ONE and value == 1)
-        words += "" if default or name in NO_MATTER else f", {one_line(name)} {one_line(value)[:60]}"
+        words += "" if default or name in NO_MATTER else f", {one_line(name)} {brief(value, 60)}"
     return words
 
 
