@@ -240,6 +240,7 @@ def _of_means(
         name, critical, "points", samples, 100 * before, 100 * after, 100 * drop, 100 * low, high, p, budget
     )
     if not all(errors):
+        row = replace(row, p=1.0)  # without a spread nothing is beyond chance
         return row, "a standard error of 0 says nothing about other questions; keep the samples (--log_samples)"
     return row, _objection(row, 0, rules)
 
@@ -267,11 +268,11 @@ def _word(row: Comparison, objection: str, rules: Rules, tests: int) -> Comparis
     """The line with its verdict, and the sentence that explains it. tests: how many lines share the chance of a false alarm."""
     points, allowed, real = row.unit == "points", f"{row.budget:.3g} are allowed", row.p <= rules.alpha
     seen, most = (f"{x:.1f} points" if points else f"{x:.3f} nats a token" for x in (row.drop, row.high))
-    # In this order: what no number of probes could settle, then a loss that is certain, then one that is ruled out.
-    if objection:
-        return replace(row, word=UNSURE, why=f"{objection[0].upper()}{objection[1:]}.")
+    # In this order: a loss that is certain, then what no number of probes could settle, then a loss that is ruled out.
     if real and row.drop > row.budget:
         return replace(row, word=REGRESSED, why=f"A loss of {seen}, beyond chance ({p_text(row.p)}); {allowed}.")
+    if objection:
+        return replace(row, word=UNSURE, why=f"{objection[0].upper()}{objection[1:]}.")
     if short_of_baseline(row, rules):
         least = f"{rules.budget(row.name).min_baseline:g}"
         said = f"The baseline has {row.before:.1f} % right, and the policy asks for at least {least}; ask what it can answer."
