@@ -5,7 +5,7 @@ import pytest
 
 from capability_guard.cli import main
 from capability_guard.gate import judge, lines
-from capability_guard.gate.allowed import ALL_MEANS, ALL_TEXTS
+from capability_guard.gate.allowed import ALL_MEANS, ALL_TEXTS, Budget
 from capability_guard.gate.rule import PASSED, REGRESSED, TOGETHER, UNSURE, unseen_loss
 from capability_guard.measurement import Mean, Measurement, MeasurementError, Row
 
@@ -204,3 +204,16 @@ def test_a_mean_without_a_spread_shows_no_loss():
     decision = judge(base, new)
     line = next(row for row in decision.comparisons if row.name.startswith("x"))
     assert decision.word == line.word == UNSURE and line.p == 1.0 and "standard error of 0" in line.why
+
+
+def test_what_the_baseline_hardly_knows_is_worded_apart_and_decides_where_it_was_named():
+    base, new = (measured(n, facts=(390, 10), safety=(k, 400 - k), art=(20, 0)) for n, k in (("base", 12), ("new", 0)))
+    decision = judge(base, new)
+    assert decision.word == PASSED and "certify by itself: art (20 asked" in decision.why
+    assert "Cannot show a loss: safety (the baseline itself has only 3 % right)." in decision.why
+    assert "safety (400" not in decision.why
+    named = judge(base, new, critical=["facts", "safety"])
+    assert named.word == UNSURE and "Open: safety. The baseline itself has only 3 % right" in named.why
+    policy = judge(base, new, budgets={"safety": Budget(max_drop=5)})
+    assert policy.word == UNSURE
+    assert judge(base, new, critical=["facts"], budgets={"safety": Budget(max_drop=5)}).word == PASSED

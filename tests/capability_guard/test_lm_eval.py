@@ -623,3 +623,21 @@ def test_no_damage_to_the_bytes_of_older_files_makes_a_crash(tmp_path_factory, d
         show(decide(REAL / version / "base", folder))
     except (MeasurementError, DataError) as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("samples", [True, False])
+def test_a_filter_that_finds_nearly_nothing_is_named_beside_one_that_does(tmp_path, samples):
+    """By the filter that goes first, such a model can lose everything unseen."""
+    rows = [
+        {**question(i, exact_match=float(i < right)), "filter": kind, "metrics": ["exact_match"]}
+        for kind, right in (("strict-match", 2), ("flexible-extract", 60)) for i in range(100)
+    ]  # fmt: skip
+    scores = {"exact_match,strict-match": 0.02, "exact_match,flexible-extract": 0.6}
+    folder = folder_of(tmp_path, {"gsm8k": (scores, rows)})
+    if not samples:
+        for file in folder.glob("*.jsonl"):
+            file.unlink()
+    said = " ".join(read_measurement(folder).notes)
+    assert "gsm8k has 2.0 % right under the filter strict-match and 60.0 % under flexible-extract" in said
+    assert "--metric 'gsm8k=exact_match,flexible-extract'" in said
+    assert "can hardly show" not in " ".join(read_measurement(folder, "exact_match,flexible-extract").notes)

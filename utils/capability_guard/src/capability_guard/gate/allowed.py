@@ -120,7 +120,7 @@ class Rules:
         >>> Rules(max_drop=5, budgets={"sums": Budget(max_drop=2)}).budget("sums").max_drop
         2
         """
-        name = next((line.removesuffix(end) for end in ENDINGS if line.endswith(end)), line)
+        name = self.capability(line)
         own = None if line in WHOLE else self.budgets.get(name, self.budgets.get(OTHERS))
         if own is not None:
             return own
@@ -134,6 +134,24 @@ class Rules:
         """
         own = self.budget(line).alone
         return self.certify == "each" if own is None else own
+
+    def named(self, line: str) -> bool:
+        """Whether a line is of a capability that somebody named to decide, and not one that decides because nothing else was said.
+
+        >>> Rules(critical=("sums",)).named("sums"), Rules().named("sums")
+        (True, False)
+        """
+        name = self.capability(line)
+        return name in self.critical or (name in self.budgets and self.decides(name))
+
+    @staticmethod
+    def capability(line: str) -> str:
+        """The capability that a line of the gate is of.
+
+        >>> Rules.capability("arc_easy (unpaired)")
+        'arc_easy'
+        """
+        return next((line.removesuffix(end) for end in ENDINGS if line.endswith(end)), line)
 
     def check_names(self, names: set[str]) -> None:
         """Raises MeasurementError for a name that is not measured: it would match nothing, and what was meant would not decide.

@@ -7,6 +7,7 @@ and means of which no single outcomes are known by the normal distribution. ``ru
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -31,8 +32,8 @@ class Comparison:
 
     lost, gained: probes that changed, None where only means are known. needed: about how many probes would settle it.
     budget: what the drop may be, in the same unit. word, why: the verdict on this line, and its reason in a sentence.
-    alone: p before it was corrected for there being several lines. blocks: no number of such probes could settle it, and it may not
-    be passed over.
+    alone: p before it was corrected for there being several lines. unable: that no number of such probes could settle it, in few
+    words. blocks: that it may not be passed over.
 
     >>> from capability_guard.measurement import Measurement, Row
     >>> before, after = (Measurement("m", [Row("Hot?", "Cold.", "opposites", right=x)] * 60) for x in (True, False))
@@ -59,6 +60,7 @@ class Comparison:
     word: str = UNSURE
     why: str = ""
     alone: float = 1.0
+    unable: str = ""
     blocks: bool = False
 
 
@@ -138,7 +140,15 @@ def decide(
     rows = [
         (replace(row, p=next(corrected), alone=row.p) if row.critical else row, objection) for row, objection in judged
     ]
+    rows = [(_unable(row, objection, rules) if objection else row, objection) for row, objection in rows]
     return [_word(row, objection, rules, tests if row.critical else 1) for row, objection in rows]
+
+
+def _unable(row: Comparison, objection: str, rules: Rules) -> Comparison:
+    """A line that no number of such probes could settle. Whoever named its capability wants to know, so it is not passed over."""
+    return replace(
+        row, unable=re.split("[,;]", objection)[0], blocks=row.blocks or (row.critical and rules.named(row.name))
+    )
 
 
 def _directed(row: Comparison, objection: str, how: str) -> tuple[Comparison, str]:

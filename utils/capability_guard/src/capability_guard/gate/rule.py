@@ -179,7 +179,10 @@ def _verdict(critical: list[Comparison], rules: Rules) -> tuple[str, str]:
         return UNSURE, f"{_what_shows(rows)}Open: {_listed(rows)}. {rows[-1].why if len(rows) == 1 else ''}".strip()
     passed = [row for row in critical if row.word == PASSED]
     said = f"No loss larger than is allowed: {_listed(passed)}."
-    if small := [row for row in critical if row.word == UNSURE]:
+    if unable := [row for row in critical if row.word == UNSURE and row.unable]:
+        said += f" Cannot show a loss: {'; '.join(f'{row.name} ({row.unable})' for row in unable[:6])}"
+        said += f" and {len(unable) - 6} more." if len(unable) > 6 else "."
+    if small := [row for row in critical if row.word == UNSURE and not row.unable]:
         said += f" Too few probes to certify by itself: {'; '.join(_alone(row) for row in small[:6])}"
         said += f" and {len(small) - 6} more." if len(small) > 6 else "."
     return PASSED, said

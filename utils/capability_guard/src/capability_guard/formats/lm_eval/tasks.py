@@ -24,6 +24,7 @@ from capability_guard.formats.runs import Scored, Unusable
 from capability_guard.formats.wording import ending, generation, remarks
 from capability_guard.measurement import Mean
 
+NEARLY_NONE = 0.1  # of the answers: a filter that finds no more right than that may not fit how the model writes
 NO_METRICS = ("alias", "name", "sample_len", "samples", "sample_count")
 
 
@@ -95,8 +96,9 @@ def _from_samples(task: str, asked: tuple[str, ...], data: dict, samples: list[d
     notes += _other_run(task, used, data, outcome, path)
     if lacking[used]:
         notes.append(f"{task} has no {used.partition(',')[0]} for {lacking[used]} of its questions; the others count.")
+    read = {key: other for key, (_, other) in found.items()}
     return Scored(used, tuple(names), _setting(task, used, data, outcome), tuple(rows_of(task, having, outcome)), None,
-                  (*notes, *_remarks(task, used, names, outcome)))  # fmt: skip
+                  (*notes, *_remarks(task, used, read)))  # fmt: skip
 
 
 def _other_run(task: str, used: str, data: dict, outcome: Outcomes, path: Path) -> list[str]:
@@ -141,7 +143,7 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, note: str) -> Scor
         error = error / 100 if outcome.per_cent else error
     mean = Mean(task, outcome.mean, min(max(error or 0.0, 0.0), 1.0), samples)
     return Scored(used, tuple(names), _setting(task, used, data, outcome), mean=mean,
-                  notes=(*notes, *_remarks(task, used, names, outcome)))  # fmt: skip
+                  notes=(*notes, *_remarks(task, used, means)))  # fmt: skip
 
 
 def scores_of(scores: dict) -> dict[str, float]:
@@ -210,9 +212,19 @@ def _setting(task: str, used: str, data: dict, outcome: Outcomes) -> str:
     return words + ending(outcome, used)
 
 
-def _remarks(task: str, used: str, names: list[str], outcome: Outcomes) -> list[str]:
+def _remarks(task: str, used: str, read: dict[str, Outcomes]) -> list[str]:
     """What a reader of the report should know of the metric that counts, with the filters that there are besides."""
     name, _, kind = used.partition(",")
-    others = [other.partition(",")[2] for other in names if other.partition(",")[0] == name and other != used]
-    note = f"{task} counts by its {name} under the filter {kind}, not {' or '.join(others)}; --metric chooses another."
-    return [*([note] if others else []), *remarks(task, name, outcome)]
+    others = {key.partition(",")[2]: read[key].mean for key in read if key.partition(",")[0] == name and key != used}
+    notes = (
+        [f"{task} counts by its {name} under the filter {kind}, not {' or '.join(others)}; --metric chooses another."]
+        if others
+        else []
+    )
+    mean, best = read[used].mean, max(others, key=others.get, default="")
+    if others and read[used].kind != "losses" and mean < NEARLY_NONE and others[best] > 2 * NEARLY_NONE:
+        notes.append(
+            f"{task} has {100 * mean:.1f} % right under the filter {kind} and {100 * others[best]:.1f} % under {best}: by the "
+            f"first it can hardly show a loss; --metric '{task}={name},{best}' counts by the other."
+        )
+    return [*notes, *remarks(task, name, read[used])]
