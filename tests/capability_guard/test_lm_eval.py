@@ -641,3 +641,33 @@ def test_a_filter_that_finds_nearly_nothing_is_named_beside_one_that_does(tmp_pa
     assert "gsm8k has 2.0 % right under the filter strict-match and 60.0 % under flexible-extract" in said
     assert "--metric 'gsm8k=exact_match,flexible-extract'" in said
     assert "can hardly show" not in " ".join(read_measurement(folder, "exact_match,flexible-extract").notes)
+
+
+PLAIN = "pretrained=base,dtype=bfloat16"
+
+
+@pytest.mark.parametrize("more", [
+    "enable_lora=True,lora_local_path=runs/tuned", "lora_path=runs/tuned", "lora=runs/tuned", "adapter=runs/tuned", "peft=tuned",
+    "steer_path=vector.pt", "revision=step100",
+])  # fmt: skip
+def test_a_base_and_what_was_put_on_it_are_two_models_though_their_name_is_one(tmp_path, more):
+    """vLLM calls both by the name of the base, and a later run of the base would stand in for that of the adapter."""
+    tasks = {"arc": ({}, some(0.8)), "piqa": ({}, some(0.8))}
+    folder_of(tmp_path, tasks, model="base", config={"model_args": f"{PLAIN},{more}"})
+    tuned = read_measurement(tmp_path)
+    assert tuned.model != "base" and more.rpartition("=")[2] in tuned.model
+    assert more.rpartition("=")[2] not in tuned.asked.get("arguments", "")
+    folder_of(tmp_path, {"piqa": ({}, some(0.8))}, day=LATER, model="base", config={"model_args": PLAIN})
+    with pytest.raises(MeasurementError, match="has results of 2 models"):
+        read_measurement(tmp_path)
+
+
+def test_one_name_for_models_of_two_places_is_refused_and_another_way_to_run_is_not(tmp_path):
+    for day, path in ((DAY, "old/base"), (LATER, "new/base")):
+        task = {"arc" if day == DAY else "piqa": ({}, some(0.8))}
+        folder_of(tmp_path / "places", task, day=day, model="base", config={"model_args": f"pretrained={path}"})
+        how = f"{PLAIN},max_model_len={len(path)},enable_lora=False,tokenizer_path={day}"
+        folder_of(tmp_path / "ways", task, day=day, model="base", config={"model_args": how})
+    with pytest.raises(MeasurementError, match="results of base with pretrained old/base, new/base; give the folder"):
+        read_measurement(tmp_path / "places")
+    assert len({row.capability for row in read_measurement(tmp_path / "ways").rows}) == 2

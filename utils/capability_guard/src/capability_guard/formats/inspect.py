@@ -17,6 +17,7 @@ from capability_guard.formats.inspect_setting import arguments_of, epochs_of, re
 from capability_guard.formats.metrics import Outcomes, matching, number, outcomes, said_of
 from capability_guard.formats.packed import HARNESS
 from capability_guard.formats.runs import Run, Scored, Unusable
+from capability_guard.formats.which import named
 from capability_guard.formats.wording import DAMAGE, not_whole, one_line, remarks, text_of
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Mean, MeasurementError, Row
@@ -50,6 +51,7 @@ def run_of(data: dict, path: Path) -> Run:
         where = str(arguments.get("model_path") or "") if isinstance(arguments, dict) else ""
         if where.strip("/").split("/")[-1] not in model:
             model = f"{model} ({one_line(where)})"
+        model = one_line(named(model, arguments if isinstance(arguments, dict) else {}))
         stats = data.get("stats") or {}
         packages = spec.get("packages") or {}
         about = {

@@ -55,7 +55,8 @@ def run_of(data: dict, path: Path) -> Run:
         config = general.get("model_config") or {}
         name = general.get("model_name") or config.get("model_name") or path.parent.name
         others = [
-            f"{key} {text_of(config[key])[:60]}" for key in ("revision", "subfolder", "adapter_weights", "base_model")
+            f"{key} {text_of(config[key])[:60]}" for key in ("revision", "subfolder", "adapter_weights", "base_model",
+                                                           "lora_path", "lora_local_path", "adapter_path")
             if config.get(key) not in (None, "", "main", False)
         ]  # fmt: skip
         model = one_line(name) + (f" ({', '.join(others)})" if others else "")
