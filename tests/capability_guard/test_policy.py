@@ -258,3 +258,22 @@ def test_compare_takes_its_probes_from_the_policy(desk, capsys):
     assert "'art' is not measured; the capabilities are sums." in capsys.readouterr().err
     assert main(["compare", "--model", "m", "--adapter", "a", "--policy", "guard.toml", "--probes", "o.jsonl"]) == 2
     assert "names my_probes.jsonl; leave one out." in capsys.readouterr().err
+
+
+# --- What cannot have been meant ------------------------------------------------------------------------------------
+WATCH = '[tiers.watch]\ncapabilities = ["style"]\ndecides = false\n'
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    (WATCH + 'certify = "each"', "[tiers.watch] has certify = 'each', and the tier 'watch' decides nothing"),
+    (WATCH + "max_drop = 1", "[tiers.watch] has max_drop = 1, and the tier 'watch' decides nothing"),
+    ('default_tier = "watch"\n[tiers.core]\ncapabilities = ["facts"]\n' + WATCH + "[capabilities.safety]\nmax_drop = 1",
+     "[capabilities.safety] has max_drop = 1, and the tier 'watch' decides nothing"),
+    (WATCH + '[capabilities.style]\ncertify = "each"', "[capabilities.style] has certify = 'each', and the tier 'watch'"),
+])  # fmt: skip
+def test_a_budget_of_what_decides_nothing_is_a_contradiction(tmp_path, text, says):
+    (tmp_path / "guard.toml").write_text(f"version = 1\n{text}\n")
+    with pytest.raises(DataError) as refused:
+        read_policy(tmp_path / "guard.toml")
+    assert says in str(refused.value) and "let a tier that decides have it." in str(refused.value)
+    assert "\n" not in str(refused.value)
