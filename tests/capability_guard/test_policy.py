@@ -277,3 +277,19 @@ def test_a_budget_of_what_decides_nothing_is_a_contradiction(tmp_path, text, say
         read_policy(tmp_path / "guard.toml")
     assert says in str(refused.value) and "let a tier that decides have it." in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("where", ["", "[tiers.t]\ncapabilities = ['txt']\n", "[capabilities.txt]\n"])
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e308", "100"])
+def test_a_budget_without_an_end_is_refused(tmp_path, where, value):
+    (tmp_path / "guard.toml").write_text(f"version = 1\n{where}max_loss_rise = {value}\n")
+    with pytest.raises(DataError, match="max_loss_rise is .*; give a (finite )?number"):
+        read_policy(tmp_path / "guard.toml")
+
+
+def test_a_budget_without_an_end_is_refused_in_python_too():
+    for budget in (Budget(max_loss_rise=float("inf")), Budget(max_drop=float("nan")), Budget(max_drop=100)):
+        with pytest.raises(MeasurementError, match="of 'a' is .*; give a number above 0 and below 100"):
+            judge(measured(a=100), measured(a=100), budgets={"a": budget})
+    with pytest.raises(MeasurementError, match="max_loss_rise is inf; give a number above 0 and below 100"):
+        judge(measured(a=100), measured(a=100), max_loss_rise=float("inf"))

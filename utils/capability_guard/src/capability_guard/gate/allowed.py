@@ -7,7 +7,6 @@ At a low baseline such a share would be less than any number of probes could cer
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +19,7 @@ ALL_SHARES = "all critical shares together"
 ALL_MEANS = "all critical means together"
 WHOLE = (TOGETHER, ALL_SHARES, ALL_TEXTS, ALL_MEANS)
 ENDINGS = (" (unpaired)", " (loss)")  # of the gate's own lines
+MOST_NATS = 100  # a token of any vocabulary, guessed blindly, costs a tenth of that
 OTHERS = "*"  # among the budgets: that of every capability without one of its own
 
 
@@ -67,9 +67,9 @@ class Rules:
     of a text may rise by. critical, informational: names of capabilities; whatever neither names is critical, unless
     ``critical`` names some. alpha: the chance of a false alarm, and of a false pass. certify: "together" or "each",
     as ``rule`` says. max_relative_drop, relative_floor, min_baseline: as in ``Budget``. budgets: of single capabilities, and
-    under "*" of all others. precision: the precisions that a model may have been measured in; empty for any. repeat_check: whether
-    both must have been measured with the repeat check. probes: the fingerprint of the probes that must have been asked.
-    Raises MeasurementError.
+    under "*" of all others. precision: what a model's weights may have been stored in, as "4bit" where they are quantized;
+    empty for any. repeat_check: whether both must have been measured with the repeat check. probes: the fingerprint of the
+    probes that must have been asked. Raises MeasurementError.
 
     >>> Rules(max_drop=0)
     Traceback (most recent call last):
@@ -94,8 +94,11 @@ class Rules:
         for name in ("critical", "informational", "precision"):  # a list will do
             object.__setattr__(self, name, tuple(getattr(self, name)))
         # Where nothing changed, the upper bound of the drop is above 0 however many probes there are: 0 could not pass.
-        for name, most in (("max_drop", 100), ("max_loss_rise", math.inf), ("alpha", 0.5)):
-            value = getattr(self, name)
+        limits = {"max_drop": 100, "max_loss_rise": MOST_NATS}
+        given = [(name, getattr(self, name), most) for name, most in (*limits.items(), ("alpha", 0.5))]
+        given += [(f"{name} of {shown(of)}", getattr(budget, name), most)
+                  for of, budget in self.budgets.items() for name, most in limits.items()]  # fmt: skip
+        for name, value, most in given:
             if not 0 < value < most:
                 raise MeasurementError(
                     f"{name} is {value:g}; give a number above 0 and below {most:g}: 0 cannot be certified."
