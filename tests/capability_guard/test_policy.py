@@ -293,3 +293,18 @@ def test_a_budget_without_an_end_is_refused_in_python_too():
             judge(measured(a=100), measured(a=100), budgets={"a": budget})
     with pytest.raises(MeasurementError, match="max_loss_rise is inf; give a number above 0 and below 100"):
         judge(measured(a=100), measured(a=100), max_loss_rise=float("inf"))
+
+
+@pytest.mark.parametrize(("quantization", "allowed", "fits"), [
+    ("4bit nf4 (bitsandbytes)", ["float32", "bfloat16"], False), ("4bit nf4 (bitsandbytes)", ["4bit"], True),
+    ("8bit (bitsandbytes)", ["4bit"], False), ("GGUF Q4_K_M", ["bfloat16"], False), ("GGUF Q4_K_M", ["GGUF"], True),
+    ("none", ["bfloat16"], True), ("none", ["4bit"], False), ("as served", ["bfloat16"], True),
+])  # fmt: skip
+def test_a_quantized_model_is_in_its_bits_whatever_it_is_computed_in(quantization, allowed, fits):
+    base = measured("base", precision="bfloat16", a=100)
+    small = Measurement("small", base.rows, asked={"precision": "bfloat16", "quantization": quantization})
+    if fits:
+        assert judge(small, small, precision=allowed).word == PASSED
+    else:
+        with pytest.raises(MeasurementError, match=f"was measured in .*, and the policy allows {', '.join(allowed)}"):
+            judge(small, small, precision=allowed)

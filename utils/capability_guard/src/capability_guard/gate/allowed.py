@@ -183,7 +183,7 @@ class Rules:
         capability_guard.rows.MeasurementError: The candidate was measured in float16, and the policy allows float32, bfloat16;
         measure it again.
         """
-        found = measurement.asked.get("precision", "a precision that is not known")
+        found = _stored_in(measurement.asked)
         if self.precision and found not in self.precision:
             raise MeasurementError(
                 f"The {side} was measured in {found}, and the policy allows {', '.join(self.precision)}; measure it again."
@@ -206,3 +206,11 @@ class Rules:
         True
         """
         return capability in self.critical if self.critical else capability not in self.informational
+
+
+def _stored_in(asked: Mapping[str, str]) -> str:
+    """What the weights were stored in: fewer bits, where they were quantized, whatever they were computed in."""
+    quantized = asked.get("quantization", "none").split() or ["none"]
+    if quantized[0] not in ("none", "as"):  # "as served"
+        return quantized[0]
+    return asked.get("precision", "a precision that is not known")
