@@ -1,6 +1,7 @@
 """Files of lm-evaluation-harness go through the gate. lm_eval/README.md says how the real ones were made."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -671,3 +672,29 @@ def test_one_name_for_models_of_two_places_is_refused_and_another_way_to_run_is_
     with pytest.raises(MeasurementError, match="results of base with pretrained old/base, new/base; give the folder"):
         read_measurement(tmp_path / "places")
     assert len({row.capability for row in read_measurement(tmp_path / "ways").rows}) == 2
+
+
+@pytest.mark.parametrize(("metric", "figure"), [
+    ("word_perplexity", lambda nats: math.exp(nats)), ("byte_perplexity", lambda nats: math.exp(nats)),
+    ("bits_per_byte", lambda nats: nats / math.log(2)),
+])  # fmt: skip
+def test_losses_of_another_run_are_refused(tmp_path, metric, figure):
+    """Results without a date share a folder, and whose samples lie in it is told by what they come to."""
+    rows = [
+        {**question(i, **{metric: [-250.0 - i, 100 + i]}), "arguments": [[f"text {i}"]], "target": f"text {i}"}
+        for i in range(80)
+    ]
+    nats = sum(250 + i for i in range(80)) / sum(100 + i for i in range(80))
+    for name, value in (("base", figure(nats)), ("tuned", figure(nats + 2))):
+        folder = folder_of(
+            tmp_path / name, {"wikitext": ({f"{metric},none": value}, rows)}, model=name, config={"model_args": {}}
+        )
+        dated = read_measurement(folder)  # by its date, the file is surely its own
+        assert any("other samples than its results" in note for note in dated.notes) is (name == "tuned")
+        next(folder.glob("results_*.json")).rename(folder / "results.json")
+        next(folder.glob("samples_*.jsonl")).rename(folder / "samples_wikitext.jsonl")
+    assert len(read_measurement(tmp_path / "base" / "results.json").rows) == 80
+    with pytest.raises(
+        MeasurementError, match="the samples of wikitext are of another run, since they give .* nats where"
+    ):
+        compare_files(tmp_path / "base" / "results.json", tmp_path / "tuned" / "results.json")

@@ -128,6 +128,25 @@ def _loss(value: Any) -> float | None:
     return -total / max(1.0, number(units)) if abs(total) != math.inf else math.nan
 
 
+def pooled_loss(name: str, raw: Sequence[Any]) -> float | None:
+    """The loss over all texts, in nats a unit, of which a harness makes its perplexity; None for a metric that is made otherwise.
+
+    >>> round(pooled_loss("word_perplexity", [[-6.0, 2], [-1.0, 5]]), 3), pooled_loss("perplexity", [-2.0, -1.0])
+    (1.0, 1.5)
+    """
+    if name not in ("word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity"):
+        return None
+    pairs = [value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, 1) for value in raw]
+    numbers = [(number(total), number(units)) for total, units in pairs]
+    if (
+        not numbers
+        or any(None in pair or pair[0] > 0 for pair in numbers)
+        or not sum(units for _, units in numbers) > 0
+    ):
+        return None
+    return -sum(total for total, _ in numbers) / sum(units for _, units in numbers)
+
+
 def in_order(names: Iterable[str]) -> list[str]:
     """The metrics of a task, those that should count first. A name may be followed by a comma and a filter.
 

@@ -18,11 +18,12 @@ from capability_guard.formats.metrics import (
     matching,
     number,
     outcomes,
+    pooled_loss,
     said_of,
 )
 from capability_guard.formats.runs import Scored, Unusable
 from capability_guard.formats.wording import ending, generation, remarks
-from capability_guard.measurement import Mean
+from capability_guard.measurement import Mean, MeasurementError
 
 NEARLY_NONE = 0.1  # of the answers: a filter that finds no more right than that may not fit how the model writes
 NO_METRICS = ("alias", "name", "sample_len", "samples", "sample_count")
@@ -93,7 +94,7 @@ def _from_samples(task: str, asked: tuple[str, ...], data: dict, samples: list[d
     names = sorted(in_order(found), key=lambda key: lacking[key] > 0)
     used = next((m for text in asked if (m := matching(text, names))), names[0])
     having, outcome = found[used]
-    notes += _other_run(task, used, data, outcome, path)
+    notes += _other_run(task, used, data, outcome, [sample[used.partition(",")[0]] for sample in having], path)
     if lacking[used]:
         notes.append(f"{task} has no {used.partition(',')[0]} for {lacking[used]} of its questions; the others count.")
     read = {key: other for key, (_, other) in found.items()}
@@ -101,10 +102,13 @@ def _from_samples(task: str, asked: tuple[str, ...], data: dict, samples: list[d
                   (*notes, *_remarks(task, used, read)))  # fmt: skip
 
 
-def _other_run(task: str, used: str, data: dict, outcome: Outcomes, path: Path) -> list[str]:
-    """A note where the samples do not give the score in the results. Raises Unusable where that tells another run's samples."""
+def _other_run(task: str, used: str, data: dict, outcome: Outcomes, raw: list, path: Path) -> list[str]:
+    """A note where the samples do not give the score in the results. Raises Unusable where that tells another run's samples, and
+    MeasurementError where they are losses: of these no mean could stand in for the samples."""
     value = number(data["results"][task].get(used))
-    score = None if value is None or outcome.kind == "losses" else _score(used, value, outcome.lower)
+    if value is not None and outcome.kind == "losses":
+        return _other_losses(task, used, value, raw, path)
+    score = None if value is None else _score(used, value, outcome.lower)
     if score is None or abs(score.mean - outcome.mean) <= 0.005:
         return []
     if not is_dated(path):  # up to 0.4.2 a second run overwrote the results, and left these samples where they were
@@ -112,6 +116,21 @@ def _other_run(task: str, used: str, data: dict, outcome: Outcomes, path: Path) 
             f"its samples are of another run, since they give {outcome.mean:.3f} where the results have {score.mean:.3f}"
         )
     return [f"{task} has {score.mean:.3f} in the results and {outcome.mean:.3f} in its samples; these count."]
+
+
+def _other_losses(task: str, used: str, value: float, raw: list, path: Path) -> list[str]:
+    """The same of log-likelihoods, of which the harness makes one figure over all units of all texts."""
+    name = used.partition(",")[0]
+    given = value * math.log(2) if name == "bits_per_byte" else math.log(value) if value > 0 else None
+    found = pooled_loss(name, raw)
+    if given is None or found is None or abs(given - found) <= 0.005 * max(1.0, abs(given)):
+        return []
+    figures = f"{found:.3f} nats where the results have {given:.3f}"
+    if not is_dated(path):
+        raise MeasurementError(
+            f"{path}: the samples of {task} are of another run, since they give {figures}; evaluate again, into a folder of its own."
+        )
+    return [f"{task} has other samples than its results are of: they give {figures}; the samples count."]
 
 
 def _score(key: str, value: float, lower: bool | None) -> Outcomes | None:
