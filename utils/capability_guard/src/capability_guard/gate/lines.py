@@ -311,7 +311,8 @@ def _needed(row: Comparison, rules: Rules, tests: int) -> int | None:
     smallest of all ``tests``, which Holm multiplies by their number."""
     if row.lost is None:  # how much more of them would scatter is not known: so many it takes if they do not at all
         fewest = fewest_to_pass(row.budget / 100 if row.unit == "points" else 1 / TIMES, rules.level)
-        return fewest if row.drop <= row.budget and (row.probes or fewest) < fewest else None
+        able = row.drop <= row.budget and fewest <= paired.MOST
+        return fewest if able and (row.probes or fewest) < fewest else None
     if row.drop > row.budget:
         return paired.probes_to_block(row.probes, row.lost, row.gained, rules.alpha / tests)
     relative = row.budget != rules.budget(row.name).max_drop  # which has half the chance
