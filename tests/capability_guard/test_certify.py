@@ -5,7 +5,7 @@ import pytest
 
 from capability_guard.cli import main
 from capability_guard.gate import judge, lines
-from capability_guard.gate.allowed import ALL_MEANS, ALL_TEXTS
+from capability_guard.gate.allowed import ALL_MEANS, ALL_TEXTS, Budget
 from capability_guard.gate.rule import PASSED, REGRESSED, TOGETHER, UNSURE, unseen_loss
 from capability_guard.measurement import Mean, Measurement, MeasurementError, Row
 
@@ -176,3 +176,44 @@ def test_means_of_tasks_that_got_better_or_that_nobody_knows_make_no_other_good(
     assert judge(means("a", 0.8, 0.03, 0.03), means("b", 0.76, 0.03, 0.03)).word == UNSURE, (
         "and two of three cannot fall"
     )
+
+
+# --- What cannot be certified hides no loss ------------------------------------------------------------------------
+def choosing(name, right, wrong, choices):
+    return [Row(f"q {i}?", "yes", name, "choice", choices, right=i < right) for i in range(right + wrong)]
+
+
+@pytest.mark.parametrize(("choices", "before", "after"), [(("yes", "no"), 216, 152), (("yes", *"abc"), 108, 40)])
+def test_a_loss_that_is_shown_blocks_also_where_the_baseline_knew_little(choices, before, after):
+    """54 % of two choices is hardly more than guessing; 38 % is less, and beyond chance."""
+    facts = measured("m", facts=(390, 10)).rows
+    base, new = (
+        Measurement(n, (*facts, *choosing("choose", k, 400 - k, choices))) for n, k in (("b", before), ("n", after))
+    )
+    decision = judge(base, new)
+    line = next(row for row in decision.comparisons if row.name == "choose")
+    assert decision.word == line.word == REGRESSED and "beyond chance" in line.why
+    same = judge(base, Measurement("copy", base.rows))
+    assert same.word == PASSED and next(r for r in same.comparisons if r.name == "choose").word == UNSURE
+
+
+def test_a_mean_without_a_spread_shows_no_loss():
+    base, new = (
+        Measurement(n, (), means=(Mean("x", v, 0.0), Mean("y", 0.8, 0.01))) for n, v in (("b", 0.8), ("n", 0.5))
+    )
+    decision = judge(base, new)
+    line = next(row for row in decision.comparisons if row.name.startswith("x"))
+    assert decision.word == line.word == UNSURE and line.p == 1.0 and "standard error of 0" in line.why
+
+
+def test_what_the_baseline_hardly_knows_is_worded_apart_and_decides_where_it_was_named():
+    base, new = (measured(n, facts=(390, 10), safety=(k, 400 - k), art=(20, 0)) for n, k in (("base", 12), ("new", 0)))
+    decision = judge(base, new)
+    assert decision.word == PASSED and "certify by itself: art (20 asked" in decision.why
+    assert "Cannot show a loss: safety (the baseline itself has only 3 % right)." in decision.why
+    assert "safety (400" not in decision.why
+    named = judge(base, new, critical=["facts", "safety"])
+    assert named.word == UNSURE and "Open: safety. The baseline itself has only 3 % right" in named.why
+    policy = judge(base, new, budgets={"safety": Budget(max_drop=5)})
+    assert policy.word == UNSURE
+    assert judge(base, new, critical=["facts"], budgets={"safety": Budget(max_drop=5)}).word == PASSED

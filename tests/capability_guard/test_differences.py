@@ -134,3 +134,13 @@ def test_shares_of_which_few_fall_far_are_not_certified():
     decision = judge(shares("a", 0), shares("b", 1))
     assert decision.word == UNSURE, "one of 60 lost may be 7.7 points, as for right and wrong"
     assert judge(shares("a", 0), shares("b", 0)).word == PASSED
+
+
+@pytest.mark.parametrize("budget", [1e-15, 1e-9, 1e-300, 5e-324])
+def test_a_budget_of_nearly_nothing_is_open_and_names_no_number_of_probes(budget):
+    rows = [Row(f"q{i}?", "y", "s", "share", share=0.8) for i in range(60)]
+    base, new = Measurement("base", rows), Measurement("new", rows)
+    decision = judge(base, new, max_drop=budget)
+    assert decision.word == "cannot certify" and decision.comparisons[0].needed is None
+    assert "More probes would tell" in decision.why
+    assert fewest_to_pass(1e-17, 0.05) > 1e17 and fewest_to_pass(1 / 20, 0.05) == 59

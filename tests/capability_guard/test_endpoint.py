@@ -14,6 +14,7 @@ from capability_guard.chat import Chat
 from capability_guard.cli import main
 from capability_guard.endpoint import Endpoint, EndpointError, measure_endpoint
 from capability_guard.endpoint.echo import echo_of
+from capability_guard.gate import judge
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Measurement
 from capability_guard.probes import Probe, save_probes
@@ -274,3 +275,40 @@ def test_a_server_is_asked_without_torch(serve, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.stdout.splitlines()[-1:] == ["False"], done.stdout + done.stderr
     assert json.loads((tmp_path / "r.json").read_text())["asked"]["device"] == "a server"
+
+
+def test_a_server_that_answers_to_every_name_is_noted(serve, tmp_path):
+    """One model behind two names always passes against itself."""
+    served = serve("llama.cpp")
+    real = served.answer
+    found = {}
+    for name, answers_as in (
+        ("practice", None),
+        ("tuned", None),
+        ("practice", "base"),
+        ("practice", "practice-2026-01-02"),
+    ):
+        served.answer = lambda path, body, name=answers_as: (
+            real(path, body)[0],
+            {**real(path, body)[1], **({"model": name} if name else {})},
+        )
+        found[name, answers_as] = measure_endpoint(Endpoint(served.url, name), SPOKEN)
+    said = {key: " ".join(one.notes) for key, one in found.items()}
+    assert "is it the model that you meant?" not in said["practice", None] + said["practice", "practice-2026-01-02"]
+    assert (
+        f"{served.url}/v1 has 'practice' and not 'tuned', which it answered to: is it the model that you meant?"
+        in said["tuned", None]
+    )
+    assert "was asked for 'practice' and answered as 'base'" in said["practice", "base"]
+    notes = " ".join(judge(found["practice", None], found["tuned", None]).notes)
+    assert "has 'practice' and not 'tuned'" in notes and "same answers, word for word, to all 7 probes" in notes
+    assert "word for word" not in " ".join(judge(found["practice", None], found["practice", "base"]).notes), (
+        "one name, which is noted"
+    )
+
+
+def test_a_server_that_lists_no_models_is_no_doubt(serve, pauses):
+    served = serve()
+    for listed in ((404, {}), (500, {}), (200, {"data": None}), (200, {"data": [1, {"id": None}]}), (200, b"no JSON")):
+        served.models = listed
+        assert not any("meant" in note for note in measure_endpoint(Endpoint(served.url, "m"), SPOKEN[:1]).notes)

@@ -2,12 +2,15 @@
 
 import codecs
 import json
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capability_guard.files import read_text
+from capability_guard.files import read_text, write_whole
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Measurement, Row
 from capability_guard.probes import load_probes
@@ -103,3 +106,19 @@ def test_a_row_that_is_nothing_known_says_what_is_missing(tmp_path):
     (tmp_path / "p.jsonl").write_text('{"foo": "bar"}')
     with pytest.raises(DataError, match="line 1: the field 'prompt' is missing"):
         load_probes(tmp_path / "p.jsonl")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on Windows")
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    """A report may go to another program; a file in its place would leave that waiting, and of a device nothing."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for place in (pipe, link):
+        with ThreadPoolExecutor(1) as pool:
+            read = pool.submit(pipe.read_text, encoding="utf-8")
+            assert write_whole(place, "passed\n") == place
+            assert read.result(timeout=60) == "passed\n"
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and link.is_symlink()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link", "pipe"]
+    assert write_whole(os.devnull, "passed\n") and not os.path.isfile(os.devnull)

@@ -16,6 +16,7 @@ from capability_guard.cli import main
 from capability_guard.gate import compare_files
 from capability_guard.gate.reports import html, write_json, write_junit
 from capability_guard.gate.rule import PASSED, REGRESSED, TOGETHER, UNSURE, Decision, judge
+from capability_guard.gate.several import judge_files
 from capability_guard.gate.terminal import show
 from capability_guard.measurement import Mean, Measurement, MeasurementError, Row
 
@@ -459,3 +460,32 @@ def test_the_page_is_in_order_for_a_screen_reader():
     assert levels[0] == 1 and levels.count(1) == 1 and all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
     assert page.count("<svg") == page.count('role="img" aria-label="') == 6
     assert "sums: 90.0 points lost, between" in page and '<html lang="en">' in page
+
+
+# --- A thing always passes against itself ------------------------------------------------------------------------
+def test_a_copy_is_told_whatever_its_file_is_called(tmp_path):
+    """The notes of another harness's results name the file."""
+    data = {"model_name": "base", "results": {"arc": {"acc,none": 0.8, "acc_stderr,none": 0.008}}, "date": 1.0, "n-shot": {},
+            "total_evaluation_time_seconds": "12.0"}  # fmt: skip
+    folder = tmp_path / "out"
+    folder.mkdir()
+    file = folder / "results_2026-01-01T00-00-00.000000.json"
+    file.write_text(json.dumps(data))
+    copy = tmp_path / "copy.json"
+    copy.write_text(json.dumps(data))
+    for one, other in ((folder, file), (file, folder), (file, copy), (folder, copy)):
+        with pytest.raises(MeasurementError, match="is a copy of .*; a file always passes against itself"):
+            compare_files(one, other)
+    assert judge_files(file, [copy]).candidates[0].word == UNSURE
+    copy.write_text(json.dumps({**data, "total_evaluation_time_seconds": "13.0"}))
+    assert compare_files(file, copy).word == PASSED
+
+
+def test_a_model_is_not_compared_with_itself(tmp_path, capsys):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "base")
+    for model, named in (("some/model", ["some/model"]), (tmp_path / "base", ["other", tmp_path / "link"])):
+        arguments = ["compare", "--model", str(model), "--candidate", *map(str, named), "--probes", "none.jsonl"]
+        assert main(arguments) == 2
+        said = f"--candidate {named[-1]} is --model; a model always passes against itself."
+        assert said in capsys.readouterr().err

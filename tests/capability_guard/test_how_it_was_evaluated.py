@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from capability_guard.cli import main
 from capability_guard.formats import read_pair
-from capability_guard.formats.metrics import more_is_better
+from capability_guard.formats.directions import lower_is_better
 from capability_guard.formats.wording import generation
 from capability_guard.gate import compare_files, judge
-from capability_guard.gate.rule import PASSED
+from capability_guard.gate.rule import PASSED, REGRESSED, UNSURE
 from capability_guard.measurement import MeasurementError
 
 REAL = Path(__file__).parent
@@ -125,12 +126,31 @@ def test_another_unit_hides_no_loss(tmp_path, before, after, lower):
         assert decision.word == "regressed"
 
 
-@pytest.mark.parametrize(("metric", "known"), [
-    ("exact_match", True), ("f1", True), ("acc_norm", True), ("model_graded_qa", True),
-    ("harmfulness", False), ("toxicity_score", False), ("my_metric", False), ("wer", False),
-])  # fmt: skip
-def test_which_way_is_better_is_known_or_said(metric, known):
-    assert more_is_better(metric) is known
+BETTER = ("exact_match", "f1", "acc_norm", "model_graded_qa", "bleu_acc", "rouge1_max", "pass@1", "maj@8", "quasi_exact_match",
+          "prompt_level_strict_acc", "is_correct", "success_rate", "expression_equivalence", "mc2", "extractive_match")  # fmt: skip
+WORSE = (
+    "wer",
+    "toxicity",
+    "pct_stereotype",
+    "word_perplexity",
+    "bits_per_byte",
+    "attack_success_rate",
+    "char_error_rate",
+    "loss",
+)
+OPEN = ("harmfulness", "toxicity_score", "my_metric", "incorrect", "is_incorrect", "not_correct", "wrong_answer", "mismatch",
+        "unsolved", "inaccuracy", "jailbreak_success", "attack_success", "hallucinated_answer", "no_answer", "harmful_answer",
+        "unverified", "f1_loss", "refusal_rate", "correct_refusal_rate", "false_positive", "exact_mismatch", "success_of_attack",
+        "failed_pass", "errors_per_answer", "compliance_with_harmful_request", "wrongAnswer", "inexact", "resists_bias",
+        "no_error_rate", "backdoor_accuracy", "non_toxicity", "acc_drop", "answer_rate", "", "levenshtein")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metric", "lower"), [*((m, False) for m in BETTER), *((m, True) for m in WORSE), *((m, None) for m in OPEN)]
+)
+def test_which_way_is_better_is_known_by_every_word_of_a_name_or_not_at_all(metric, lower):
+    assert lower_is_better(metric) is lower is lower_is_better(metric.upper() if metric.islower() else metric)
+    assert lower_is_better(metric, said=True) is False and lower_is_better(metric, said=False) is True
 
 
 def log(name: str, value, scorer: str, **spec) -> dict:
@@ -141,14 +161,80 @@ def log(name: str, value, scorer: str, **spec) -> dict:
     return {"version": 2, "status": "success", "eval": about, "samples": samples}
 
 
-def test_a_scorer_of_unknown_direction_is_noted(tmp_path):
-    def notes(value, scorer):
-        for name in ("base", "tuned"):
-            (tmp_path / f"{name}.json").write_text(json.dumps(log(name, value, scorer)))
-        return " ".join(compare_files(tmp_path / "base.json", tmp_path / "tuned.json").notes)
+def two(folder: Path, before, after, scorer: str) -> list[Path]:
+    """A log of each model beside a task that stays as it is."""
+    folders = []
+    for name, value in (("base", before), ("tuned", after)):
+        folders.append(folder / name)
+        folders[-1].mkdir(exist_ok=True)
+        (folders[-1] / "a.json").write_text(json.dumps(log(name, value, scorer)))
+        (folders[-1] / "b.json").write_text(json.dumps(log(name, "C", "match", task="rest")))
+    return folders
 
-    said = "qa counts by its harmfulness: nothing says whether more of it is better, and it is taken to be."
-    assert said in notes(0.8, "harmfulness") and "nothing says" not in notes("C", "harmfulness") + notes(0.8, "f1")
+
+@pytest.mark.parametrize("scorer", ["harmfulness", "incorrect", "jailbreak_success", "refusal_rate", "answers,harmful"])
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (1, 0), (0.2, 0.9), (1, 1)])
+def test_a_scorer_of_unknown_direction_passes_nothing_until_it_is_said(tmp_path, scorer, before, after, capsys):
+    name, _, part = scorer.partition(",")
+    sides = two(tmp_path, *(({part: x} if part else x) for x in (before, after)), name)
+    open_ = compare_files(*sides)
+    line = next(row for row in open_.comparisons if row.name == "qa")
+    assert (
+        open_.word == line.word == UNSURE and "Open: qa. Nothing says whether more of its metric is better" in open_.why
+    )
+    assert f"--metric qa={scorer}:lower, or :higher" in line.why
+    assert f"qa counts by its {scorer}, and nothing says whether more of it is better, or less." in " ".join(
+        open_.notes
+    )
+    assert compare_files(*sides, informational=["qa"]).word == PASSED
+    assert compare_files(*reversed(sides)).word == UNSURE
+    lower, higher = (compare_files(*sides, f"qa={scorer}:{way}").word for way in ("lower", "higher"))
+    assert (lower, higher) == (
+        (PASSED, PASSED) if before == after else (REGRESSED, PASSED) if before < after else (PASSED, REGRESSED)
+    )
+    assert main(["gate", *map(str, sides), "--metric", f"{scorer}:lower"]) == (1 if before < after else 0)
+    assert "Nothing says" not in capsys.readouterr().out
+
+
+def test_a_scorer_whose_name_or_letters_tell_is_no_doubt(tmp_path):
+    for value, scorer in (("C", "harmfulness"), (0.8, "f1"), (1, "model_graded_qa")):
+        assert compare_files(*two(tmp_path, value, value, scorer)).word == PASSED
+    mixed = two(tmp_path, "C", "C", "toxicity")
+    for side in mixed:
+        data = json.loads((side / "a.json").read_text())
+        data["samples"][0]["scores"]["toxicity"]["value"] = 0.5
+        (side / "a.json").write_text(json.dumps(data))
+    assert compare_files(*mixed).word == UNSURE
+
+
+@pytest.mark.parametrize("said", [None, True, False])
+def test_a_mean_of_unknown_direction_passes_nothing_until_it_is_said(tmp_path, said):
+    paths = []
+    for name, value in (("base", 0.1), ("tuned", 0.6)):
+        data = {"model_name": name, "results": {"safety": {"incorrect,none": value, "incorrect_stderr,none": 0.01},
+                                                "arc": {"acc,none": 0.8, "acc_stderr,none": 0.01},
+                                                "piqa": {"acc,none": 0.8, "acc_stderr,none": 0.01}},
+                "higher_is_better": {"safety": {"incorrect": said}}, "versions": {}, "n-shot": {}}  # fmt: skip
+        paths.append(tmp_path / f"{name}.json")
+        paths[-1].write_text(json.dumps(data))
+    assert compare_files(*paths).word == {None: UNSURE, True: PASSED, False: REGRESSED}[said]
+    assert compare_files(*paths, "safety=incorrect:lower").word == REGRESSED
+    assert compare_files(*paths, ["acc", "incorrect:higher"]).word == PASSED
+
+
+def test_a_log_without_samples_does_not_say_what_its_accuracy_is_of(tmp_path):
+    def mean(name, value, scorer, metric):
+        scores = [{"name": scorer, "metrics": {metric: {"value": value}, "stderr": {"value": 0.01}}}]
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps({**log(name, 0, scorer), "samples": [], "results": {"scores": scores}}))
+        return path
+
+    def word(*about, metric=None):
+        return compare_files(mean("base", 0.9, *about), mean("tuned", 0.1, *about), metric).word
+
+    assert word("toxicity", "accuracy") == word("harmful", "mean") == UNSURE
+    assert word("toxicity", "mean") == word("toxicity", "accuracy", metric="toxicity:lower") == PASSED
+    assert word("match", "accuracy") == word("toxicity", "accuracy", metric="toxicity:higher") == REGRESSED
 
 
 @pytest.mark.parametrize("theirs", [{"scorers": [{"name": "match", "options": {"location": "any"}}]},

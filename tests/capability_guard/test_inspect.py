@@ -143,7 +143,7 @@ def test_partial_credit_in_one_of_two_makes_both_shares(tmp_path):
 def test_several_values_of_a_scorer_are_one_each(tmp_path):
     values = [{"found": 1, "polite": 0.5}] * 10
     path = log(tmp_path, values)
-    assert read_measurement(path).settings["sums"] == "version 0, scorer match,found"
+    assert read_measurement(path).settings["sums"].startswith("version 0, scorer match,found, whether more")
     assert {row.share for row in read_measurement(path, "match,polite").rows} == {0.5}
 
 
@@ -302,3 +302,133 @@ def test_no_damage_to_the_bytes_of_a_log_makes_a_crash(tmp_path_factory, data, w
     path = tmp_path_factory.mktemp("damaged") / source.name
     path.write_bytes(content[:place] + planted + content[place + data.draw(st.integers(0, 40)) :])
     outcome(path)
+
+
+# --- What is missing, or was made otherwise, is no proof --------------------------------------------------------
+@pytest.mark.parametrize("reduced", [False, True])
+@pytest.mark.parametrize("lost", ["failed", "absent", "not a number"])
+def test_epochs_that_have_no_score_are_refused(tmp_path, reduced, lost):
+    """A model that fails over what it would get wrong is not right in the rest."""
+    failed = {"failed": None, "absent": None, "not a number": float("nan")}[lost]
+    reductions = [
+        {"scorer": "match", "reducer": "mean", "samples": [{"sample_id": n, "value": 1.0} for n in range(60)]}
+    ]
+    more = {"reductions": reductions} if reduced else {}
+    whole = log(tmp_path / "a", [["C"] * 4] * 60, epochs=4, **more)
+    path = log(tmp_path / "b", [["C", "C", failed, failed]] * 60, epochs=4, **more)
+    if lost == "absent":
+        data = json.loads(path.read_text())
+        data["samples"] = [one for one in data["samples"] if one["epoch"] < 3]
+        path.write_text(json.dumps(data))
+    assert decide(whole, whole).word == "passed"
+    with pytest.raises(MeasurementError, match=r"of sums, 120 of 240 epochs have no score by match; run them again\."):
+        decide(whole, path)
+
+
+def test_a_log_that_does_not_say_its_epochs_is_not_compared_with_fewer(tmp_path):
+    sides = [log(tmp_path / str(n), [["C"] * n] * 60) for n in (4, 1)]
+    with pytest.raises(MeasurementError, match="measure both alike"):
+        decide(*sides)
+
+
+def test_an_epoch_that_was_run_again_counts_once(tmp_path):
+    path = log(tmp_path, [[None, "C"], ["C", "C"]], epochs=2)
+    data = json.loads(path.read_text())
+    data["samples"].append(sample(0, "I", epoch=1))
+    path.write_text(json.dumps(data))
+    assert [row.share for row in read_measurement(path).rows] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("counts", [{"total_samples": 80, "completed_samples": 20}, {"unscored_samples": 60}])
+def test_a_mean_of_some_samples_is_refused(tmp_path, counts):
+    """The log without samples does not say which of them failed."""
+    score = {"name": "match", "metrics": {"accuracy": {"value": 0.7}, "stderr": {"value": 0.05}}, "scored_samples": 20}
+    results = {"scores": [score], **counts}
+    if "unscored_samples" in counts:
+        results = {"scores": [{**score, **counts}]}
+    with pytest.raises(MeasurementError, match="60 samples have no score by match, and the log does not say which"):
+        read_measurement(log(tmp_path, [], results=results))
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+def test_samples_that_ask_the_same_are_paired_by_their_id(tmp_path, reduced):
+    """Such a log is in the order in which the samples were done, and half of these were lost and as many gained."""
+    sides = []
+    for name, right in (("base", range(30)), ("tuned", range(30, 60)), ("again", range(30))):
+        values = ["C" if n in right else "I" for n in range(60)]
+        reductions = [{"sample_id": n, "value": float(value == "C")} for n, value in enumerate(values)]
+        more = {"reductions": [{"scorer": "match", "samples": reductions[::-1] if name == "again" else reductions}]}
+        path = log(tmp_path / name, values, **(more if reduced else {}))
+        data = json.loads(path.read_text())
+        data["samples"] = [{**one, "input": "Find the flag.", "target": ""} for one in data["samples"]]
+        data["samples"] = data["samples"][::-1] if name == "again" else data["samples"]
+        path.write_text(json.dumps(data))
+        sides.append(path)
+    changed = [(line.lost, line.gained) for side in sides[1:] for line in decide(sides[0], side).comparisons]
+    assert changed == [(30, 30), (0, 0)]
+
+
+@pytest.mark.parametrize("scorer", ["toxicity", "hallucination_rate", "gender_bias", "loss", "polite,toxicity"])
+def test_letters_say_themselves_what_is_right(tmp_path, scorer):
+    """A scorer whose name tells of what is bad grades C where the answer was good."""
+    name, _, part = scorer.partition(",")
+    sides = []
+    for side, right in (("a", 270), ("b", 30)):
+        path = log(tmp_path / side, ["C" if n < right else "I" for n in range(300)])
+        data = json.loads(path.read_text())
+        for one in data["samples"]:
+            value = one["scores"].pop("match")["value"]
+            one["scores"][name] = {"value": {part: value} if part else value}
+        path.write_text(json.dumps(data))
+        sides.append(path)
+    assert decide(*sides).word == "regressed" and "less is better" not in " ".join(read_measurement(sides[0]).notes)
+    assert decide(*sides[::-1]).word == "passed"
+
+
+PROMPT = "Answer the following question as well as you can. "  # of which 40 signs are shown
+
+
+def solved(*steps, model="m", **spec):
+    def change(data):
+        data["eval"] |= {"model": model, **spec}
+        data["plan"] = {"steps": [{"solver": name, "params": params} for name, params in steps]}
+
+    return change  # fmt: skip
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [
+    (solved(("prompt_template", {"template": "{prompt}"})), solved(("prompt_template", {"template": "Think. {prompt}"}))),
+    (solved(("multiple_choice", {"cot": False})), solved(("multiple_choice", {"cot": True}))),
+    (solved(("generate", {})), solved(("generate", {}), ("generate", {}))),
+    (solved(("agent", {"tools": [{"name": "bash", "params": {"timeout": 1, "user": "a"}}]})),
+     solved(("agent", {"tools": [{"name": "bash", "params": {"timeout": 1, "user": "b"}}]}))),
+    (solved(task_args={"prompt": PROMPT + "Be brief."}), solved(task_args={"prompt": PROMPT + "Think aloud."})),
+    (solved(config={"token_limit": 100}), solved(config={"token_limit": 1000})),
+    (solved(model_generate_config={"stop_seqs": ["."]}), solved(model_generate_config={"stop_seqs": []})),
+    (solved(scorers=[{"name": "match", "options": {"template": PROMPT}}]),
+     solved(scorers=[{"name": "match", "options": {"template": PROMPT + "Be kind."}}])),
+])  # fmt: skip
+def test_answers_that_were_made_otherwise_do_not_pair(tmp_path, ours, theirs):
+    sides = []
+    for name, change in (("a", ours), ("b", theirs)):
+        path = log(tmp_path / name, ["C"] * 60)
+        data = json.loads(path.read_text())
+        change(data)
+        path.write_text(json.dumps(data))
+        sides.append(path)
+    with pytest.raises(MeasurementError, match="measure both alike") as refused:
+        decide(*sides)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_model_itself_and_what_changes_no_answer_may_differ_in_the_parameters(tmp_path):
+    sides = []
+    for name, seed, default in (("base", 1, {"cot": False, "tool_calls": "loop"}), ("tuned", 2, {})):
+        path = log(tmp_path / name, ["C"] * 60)
+        data = json.loads(path.read_text())
+        critic = {"model": {"model": f"hf/{name}", "config": {}}, "critic": f"hf/{name}", "rounds": 2}
+        steps = (("generate", {"seed": seed, "max_connections": seed, **default}), ("self_critique", critic))
+        solved(*steps, model=f"hf/{name}")(data)
+        path.write_text(json.dumps(data))
+        sides.append(path)
+    assert decide(*sides).word == "passed"

@@ -1,6 +1,7 @@
 """Files of lm-evaluation-harness go through the gate. lm_eval/README.md says how the real ones were made."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -407,7 +408,7 @@ def test_a_score_from_0_to_100_is_divided_by_100_and_said_so(tmp_path):
 def test_what_has_lost_everything_is_still_compared(tmp_path, value):
     """All 0, a share looks like a grade of right or wrong, and a score from 0 to 100 like one from 0 to 1."""
     sides = [
-        folder_of(tmp_path / name, {"gen": ({}, [question(i, score=x * (1 + i % 5) / 5) for i in range(60)])})
+        folder_of(tmp_path / name, {"gen": ({}, [question(i, f1=x * (1 + i % 5) / 5) for i in range(60)])})
         for name, x in (("base", value), ("tuned", 0.0))
     ]
     decision = decide(*sides)
@@ -625,3 +626,77 @@ def test_no_damage_to_the_bytes_of_older_files_makes_a_crash(tmp_path_factory, d
         show(decide(REAL / version / "base", folder))
     except (MeasurementError, DataError) as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("samples", [True, False])
+def test_a_filter_that_finds_nearly_nothing_is_named_beside_one_that_does(tmp_path, samples):
+    """By the filter that goes first, such a model can lose everything unseen."""
+    rows = [
+        {**question(i, exact_match=float(i < right)), "filter": kind, "metrics": ["exact_match"]}
+        for kind, right in (("strict-match", 2), ("flexible-extract", 60)) for i in range(100)
+    ]  # fmt: skip
+    scores = {"exact_match,strict-match": 0.02, "exact_match,flexible-extract": 0.6}
+    folder = folder_of(tmp_path, {"gsm8k": (scores, rows)})
+    if not samples:
+        for file in folder.glob("*.jsonl"):
+            file.unlink()
+    said = " ".join(read_measurement(folder).notes)
+    assert "gsm8k has 2.0 % right under the filter strict-match and 60.0 % under flexible-extract" in said
+    assert "--metric 'gsm8k=exact_match,flexible-extract'" in said
+    assert "can hardly show" not in " ".join(read_measurement(folder, "exact_match,flexible-extract").notes)
+
+
+PLAIN = "pretrained=base,dtype=bfloat16"
+
+
+@pytest.mark.parametrize("more", [
+    "enable_lora=True,lora_local_path=runs/tuned", "lora_path=runs/tuned", "lora=runs/tuned", "adapter=runs/tuned", "peft=tuned",
+    "steer_path=vector.pt", "revision=step100",
+])  # fmt: skip
+def test_a_base_and_what_was_put_on_it_are_two_models_though_their_name_is_one(tmp_path, more):
+    """vLLM calls both by the name of the base, and a later run of the base would stand in for that of the adapter."""
+    tasks = {"arc": ({}, some(0.8)), "piqa": ({}, some(0.8))}
+    folder_of(tmp_path, tasks, model="base", config={"model_args": f"{PLAIN},{more}"})
+    tuned = read_measurement(tmp_path)
+    assert tuned.model != "base" and more.rpartition("=")[2] in tuned.model
+    assert more.rpartition("=")[2] not in tuned.asked.get("arguments", "")
+    folder_of(tmp_path, {"piqa": ({}, some(0.8))}, day=LATER, model="base", config={"model_args": PLAIN})
+    with pytest.raises(MeasurementError, match="has results of 2 models"):
+        read_measurement(tmp_path)
+
+
+def test_one_name_for_models_of_two_places_is_refused_and_another_way_to_run_is_not(tmp_path):
+    for day, path in ((DAY, "old/base"), (LATER, "new/base")):
+        task = {"arc" if day == DAY else "piqa": ({}, some(0.8))}
+        folder_of(tmp_path / "places", task, day=day, model="base", config={"model_args": f"pretrained={path}"})
+        how = f"{PLAIN},max_model_len={len(path)},enable_lora=False,tokenizer_path={day}"
+        folder_of(tmp_path / "ways", task, day=day, model="base", config={"model_args": how})
+    with pytest.raises(MeasurementError, match="results of base with pretrained old/base, new/base; give the folder"):
+        read_measurement(tmp_path / "places")
+    assert len({row.capability for row in read_measurement(tmp_path / "ways").rows}) == 2
+
+
+@pytest.mark.parametrize(("metric", "figure"), [
+    ("word_perplexity", lambda nats: math.exp(nats)), ("byte_perplexity", lambda nats: math.exp(nats)),
+    ("bits_per_byte", lambda nats: nats / math.log(2)),
+])  # fmt: skip
+def test_losses_of_another_run_are_refused(tmp_path, metric, figure):
+    """Results without a date share a folder, and whose samples lie in it is told by what they come to."""
+    rows = [
+        {**question(i, **{metric: [-250.0 - i, 100 + i]}), "arguments": [[f"text {i}"]], "target": f"text {i}"}
+        for i in range(80)
+    ]
+    nats = sum(250 + i for i in range(80)) / sum(100 + i for i in range(80))
+    for name, value in (("base", figure(nats)), ("tuned", figure(nats + 2))):
+        folder = folder_of(
+            tmp_path / name, {"wikitext": ({f"{metric},none": value}, rows)}, model=name, config={"model_args": {}}
+        )
+        dated = read_measurement(folder)  # by its date, the file is surely its own
+        assert any("other samples than its results" in note for note in dated.notes) is (name == "tuned")
+        next(folder.glob("results_*.json")).rename(folder / "results.json")
+        next(folder.glob("samples_*.jsonl")).rename(folder / "samples_wikitext.jsonl")
+    assert len(read_measurement(tmp_path / "base" / "results.json").rows) == 80
+    with pytest.raises(
+        MeasurementError, match="the samples of wikitext are of another run, since they give .* nats where"
+    ):
+        compare_files(tmp_path / "base" / "results.json", tmp_path / "tuned" / "results.json")

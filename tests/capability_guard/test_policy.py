@@ -258,3 +258,53 @@ def test_compare_takes_its_probes_from_the_policy(desk, capsys):
     assert "'art' is not measured; the capabilities are sums." in capsys.readouterr().err
     assert main(["compare", "--model", "m", "--adapter", "a", "--policy", "guard.toml", "--probes", "o.jsonl"]) == 2
     assert "names my_probes.jsonl; leave one out." in capsys.readouterr().err
+
+
+# --- What cannot have been meant ------------------------------------------------------------------------------------
+WATCH = '[tiers.watch]\ncapabilities = ["style"]\ndecides = false\n'
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    (WATCH + 'certify = "each"', "[tiers.watch] has certify = 'each', and the tier 'watch' decides nothing"),
+    (WATCH + "max_drop = 1", "[tiers.watch] has max_drop = 1, and the tier 'watch' decides nothing"),
+    ('default_tier = "watch"\n[tiers.core]\ncapabilities = ["facts"]\n' + WATCH + "[capabilities.safety]\nmax_drop = 1",
+     "[capabilities.safety] has max_drop = 1, and the tier 'watch' decides nothing"),
+    (WATCH + '[capabilities.style]\ncertify = "each"', "[capabilities.style] has certify = 'each', and the tier 'watch'"),
+])  # fmt: skip
+def test_a_budget_of_what_decides_nothing_is_a_contradiction(tmp_path, text, says):
+    (tmp_path / "guard.toml").write_text(f"version = 1\n{text}\n")
+    with pytest.raises(DataError) as refused:
+        read_policy(tmp_path / "guard.toml")
+    assert says in str(refused.value) and "let a tier that decides have it." in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("where", ["", "[tiers.t]\ncapabilities = ['txt']\n", "[capabilities.txt]\n"])
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e308", "100"])
+def test_a_budget_without_an_end_is_refused(tmp_path, where, value):
+    (tmp_path / "guard.toml").write_text(f"version = 1\n{where}max_loss_rise = {value}\n")
+    with pytest.raises(DataError, match="max_loss_rise is .*; give a (finite )?number"):
+        read_policy(tmp_path / "guard.toml")
+
+
+def test_a_budget_without_an_end_is_refused_in_python_too():
+    for budget in (Budget(max_loss_rise=float("inf")), Budget(max_drop=float("nan")), Budget(max_drop=100)):
+        with pytest.raises(MeasurementError, match="of 'a' is .*; give a number above 0 and below 100"):
+            judge(measured(a=100), measured(a=100), budgets={"a": budget})
+    with pytest.raises(MeasurementError, match="max_loss_rise is inf; give a number above 0 and below 100"):
+        judge(measured(a=100), measured(a=100), max_loss_rise=float("inf"))
+
+
+@pytest.mark.parametrize(("quantization", "allowed", "fits"), [
+    ("4bit nf4 (bitsandbytes)", ["float32", "bfloat16"], False), ("4bit nf4 (bitsandbytes)", ["4bit"], True),
+    ("8bit (bitsandbytes)", ["4bit"], False), ("GGUF Q4_K_M", ["bfloat16"], False), ("GGUF Q4_K_M", ["GGUF"], True),
+    ("none", ["bfloat16"], True), ("none", ["4bit"], False), ("as served", ["bfloat16"], True),
+])  # fmt: skip
+def test_a_quantized_model_is_in_its_bits_whatever_it_is_computed_in(quantization, allowed, fits):
+    base = measured("base", precision="bfloat16", a=100)
+    small = Measurement("small", base.rows, asked={"precision": "bfloat16", "quantization": quantization})
+    if fits:
+        assert judge(small, small, precision=allowed).word == PASSED
+    else:
+        with pytest.raises(MeasurementError, match=f"was measured in .*, and the policy allows {', '.join(allowed)}"):
+            judge(small, small, precision=allowed)

@@ -33,6 +33,7 @@ class Served:
 
     def __init__(self, model, dialect: str, broken=lambda number: None) -> None:
         self.model, self.dialect = model, DIALECTS[dialect]
+        self.models = (200, {"data": [{"id": "practice", "owned_by": "us"}]})
         self.broken, self.bodies, self.keys, self.under_way, self.most = broken, [], set(), 0, 0
         self.counting = threading.Lock()
         served = self
@@ -44,7 +45,7 @@ class Served:
                 pass
 
             def do_GET(self):
-                self.give(200, {"data": [{"id": "practice", "owned_by": "us"}]})
+                self.give(*served.models)
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -47,7 +47,7 @@ def fewest_to_pass(share: float, level: float) -> int:
     >>> fewest_to_pass(1 / TIMES, 0.05), fewest_to_pass(0.1, 0.05)
     (59, 29)
     """
-    return math.ceil(math.log(level) / math.log(1 - share)) if 0 < share < 1 else 1
+    return math.ceil(math.log(level) / math.log1p(-share)) if 0 < share < 1 else 1
 
 
 def _upper(values: np.ndarray, level: float) -> float:

@@ -10,7 +10,8 @@ from pathlib import Path
 def write_whole(path: str | Path, text: str) -> Path:
     """Write a file under a temporary name and move it: a crash or a full disk leaves no half file behind.
 
-    Missing folders are made. Gives back the path. Raises OSError when it cannot be written.
+    Missing folders are made. What is there and no file, as a pipe or /dev/stdout, is written to, and stays what it is. Gives back
+    the path. Raises OSError when it cannot be written.
 
     >>> write_whole(FOLDER / "reports" / "verdict.txt", "passed").read_text()
     'passed'
@@ -19,6 +20,12 @@ def write_whole(path: str | Path, text: str) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if (
+        path.exists() and not path.is_file() and not path.is_dir()
+    ):  # a pipe or a device, which takes what is written, and is no file
+        with path.open("w", encoding="utf-8", newline="") as place:
+            place.write(text)
+        return path
     # In the same folder, because a move to another disk is a copy, and a copy can be cut short. The process id keeps apart
     # two runs that write at once.
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")

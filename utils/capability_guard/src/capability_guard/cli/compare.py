@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from capability_guard.cli.as_shipped import SHIPPED, add_as_shipped_options, judge_as_shipped
 from capability_guard.cli.earlier import earlier
 from capability_guard.cli.how_to_load import NAMES, add_loading_options, check_loading, loading_of
+from capability_guard.cli.in_turn import same_model
 from capability_guard.cli.options import (
     add_model_options,
     add_policy_option,
@@ -78,6 +79,10 @@ def run(asked: argparse.Namespace) -> int:
         return refuse(why)
     if not (asked.adapter or asked.candidate or asked.as_shipped):
         asked.misused("There is nothing to compare --model with; give --adapter, --candidate or --as-shipped.")
+    if (itself := next((one for one in asked.candidate or () if same_model(one, asked.model)), None)) is not None:
+        return refuse(
+            f"--candidate {itself} is --model; a model always passes against itself. Give the one that is to ship."
+        )
     keep = Path(asked.keep)
     if keep.exists() and not keep.is_dir():
         return refuse(f"{keep} is a file; name a folder to keep the measurements in.")

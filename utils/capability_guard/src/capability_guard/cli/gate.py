@@ -37,8 +37,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
     add_rule_options(parser)
     add_policy_option(parser)
-    parser.add_argument("--metric", nargs="+", default=[], metavar="[TASK=]NAME",
-                        help='of another harness, as "acc" or "gsm8k=exact_match,strict-match"; several may be given')  # fmt: skip
+    parser.add_argument("--metric", nargs="+", default=[], metavar="[TASK=]NAME[:lower|:higher]",
+                        help='of another harness, as "acc" or "gsm8k=exact_match,strict-match"; several may be given. ":lower" or '
+                             '":higher" says which way is better where the results do not, as "safety=harmfulness:lower"')  # fmt: skip
     add_report_options(parser)
     parser.set_defaults(run=run)
 

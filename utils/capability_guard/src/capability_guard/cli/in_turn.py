@@ -33,7 +33,7 @@ def measure_in_turn(
     given = adapters or base.asked.candidate
     found: list[Measurement | MeasurementError] = []
     for i, (path, file) in enumerate(zip(given, files, strict=True)):
-        if (twin := next((j for j in range(i) if _same(given[j], path)), None)) is not None:
+        if (twin := next((j for j in range(i) if same_model(given[j], path)), None)) is not None:
             found.append(found[twin])
             continue
         try:
@@ -111,5 +111,6 @@ class _Only:
     __hash__ = None
 
 
-def _same(one: str, other: str) -> bool:
+def same_model(one: str, other: str) -> bool:
+    """Whether two names are of one model: as files and not as names, since through a link one folder has two."""
     return one == other or (os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other))

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from capability_guard.jsonl import DataError, shown
@@ -65,6 +65,7 @@ class Endpoint:
     timeout: float = 120.0
     tries: int = 5
     patience: float = 600.0
+    heard: set[str] = field(default_factory=set, init=False, compare=False, repr=False)  # the names that it answered by
 
     def __post_init__(self) -> None:
         parts = urllib.parse.urlsplit(self.url.strip())

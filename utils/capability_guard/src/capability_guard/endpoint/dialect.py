@@ -102,11 +102,13 @@ def echoed(endpoint: Endpoint, dialect: Dialect, text: str) -> Echo | None:
 
 
 def only_choice(endpoint: Endpoint, answer: dict[str, Any]) -> dict[str, Any]:
-    """The first of an answer's choices. Raises EndpointError where there is none.
+    """The first of an answer's choices; the name of the model that gave it is kept. Raises EndpointError where there is none.
 
     >>> only_choice(Endpoint("http://localhost:9", "m"), {"choices": [{"text": "4."}]})["text"]
     '4.'
     """
+    if isinstance(answer.get("model"), str):
+        endpoint.heard.add(answer["model"])
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise EndpointError(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from capability_guard.endpoint.calls import Endpoint, EndpointError, call
 from capability_guard.endpoint.dialect import Dialect, dialect_of
 from capability_guard.endpoint.questions import Asker
 from capability_guard.in_parts import Answer, Each, answered
-from capability_guard.jsonl import DataError
+from capability_guard.jsonl import DataError, shown
 from capability_guard.matching import MARKING
 from capability_guard.measurement import Measurement
 from capability_guard.probes import CONTAINS_TOKENS, Probe
@@ -75,7 +77,7 @@ def measure_endpoint(
     answers = answered(probes, parts, lambda n: ask(parts[n]), keep, key, each)
     again = [answer.right for part in parts for answer in ask(part)] if repeat else None
     return summed_up(
-        probes, answers, notes, model=endpoint.model, chat=turns is not None, asked=asked,
+        probes, answers, [*notes, *other_names(endpoint)], model=endpoint.model, chat=turns is not None, asked=asked,
         task=_task(asker, task) if task else None, versions={}, machine=f"served at {endpoint.url}",
         noise=None if again is None else _flips(probes, answers, again), seconds=round(time.perf_counter() - began, 2),
     )  # fmt: skip
@@ -123,17 +125,48 @@ def _circumstances(
     return asked
 
 
-def _about(endpoint: Endpoint) -> Any:
-    """What the server says of the model, without what is of the moment; None where it says nothing."""
+def other_names(endpoint: Endpoint) -> list[str]:
+    """A sentence where the server has no model of the name that was asked for, or answered by another: some answer to every name
+    with the one model that they have, so that a model would be compared with itself.
+
+    >>> endpoint = Endpoint("http://localhost:9", "tuned", tries=1)
+    >>> endpoint.heard.add("base")
+    >>> other_names(endpoint)
+    ["http://localhost:9/v1 was asked for 'tuned' and answered as 'base': is it the model that you meant?"]
+    """
+    once = replace(endpoint, tries=1, timeout=min(endpoint.timeout, 10.0))
+    listed = [str(one["id"]) for one in _listed(once) if one.get("id")]
+    found, asked, doubt = [], shown(endpoint.model), "is it the model that you meant?"
+    if listed and not any(_one_name(endpoint.model, name) for name in listed):
+        found.append(f"{endpoint.url} has {_few(listed)} and not {asked}, which it answered to: {doubt}")
+    if others := sorted(name for name in endpoint.heard if not _one_name(endpoint.model, name)):
+        found.append(f"{endpoint.url} was asked for {asked} and answered as {_few(others)}: {doubt}")
+    return found
+
+
+def _one_name(asked: str, other: str) -> bool:
+    """Whether two names are of one model: a server may add a day or a version to the name that it was asked for."""
+    short, long = sorted((asked, other), key=len)
+    added = long.removeprefix(short)
+    return asked == other or (added != long and re.fullmatch(r":latest|[-@]v?\d[\d.-]*", added) is not None)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(shown(name) for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _listed(endpoint: Endpoint) -> list[dict]:
+    """The models that a server says that it has; none where it says nothing."""
     try:
         listed = call(endpoint, "/models").get("data")
     except EndpointError:
-        return None
-    own = (
-        [one for one in listed if isinstance(one, dict) and one.get("id") == endpoint.model]
-        if isinstance(listed, list)
-        else []
-    )
+        return []
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
+def _about(endpoint: Endpoint) -> Any:
+    """What the server says of the model, without what is of the moment; None where it says nothing."""
+    own = [one for one in _listed(endpoint) if one.get("id") == endpoint.model]
     kept = ("id", "root", "parent", "owned_by", "meta", "max_model_len")
     return json.dumps({name: own[0].get(name) for name in kept}, sort_keys=True) if own else None
 

@@ -30,8 +30,8 @@ def read_measurement(path: str | Path, metric: str | Sequence[str] | None = None
     """A measurement of the guard, results of lm-evaluation-harness or lighteval, a log of Inspect AI, or a folder of the last three.
 
     Of a folder, each task is taken from the newest file that has it. metric: which metric of the harness counts: "acc",
-    "exact_match,strict-match", for one task "gsm8k=exact_match,flexible-extract", or several of these. Raises MeasurementError
-    or DataError, one sentence.
+    "exact_match,strict-match", for one task "gsm8k=exact_match,flexible-extract", or several of these; with ":lower" or ":higher" at
+    its end it says which way is better, where nothing else does. Raises MeasurementError or DataError, one sentence.
 
     >>> from capability_guard.measurement import Row
     >>> path = Measurement("base", [Row("What is 2+2?", "4.", "arithmetic", right=True)]).save(FOLDER / "base.json")

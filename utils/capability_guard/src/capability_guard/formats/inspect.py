@@ -7,22 +7,23 @@ epochs are of one question, and as rows of their own they would count it several
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from capability_guard.formats.metrics import Outcomes, lower_is_better, matching, number, outcomes
+from capability_guard.formats.directions import lower_is_better
+from capability_guard.formats.inspect_setting import arguments_of, epochs_of, reducer_of, samples_of, setting_of
+from capability_guard.formats.metrics import Outcomes, matching, number, outcomes, said_of
 from capability_guard.formats.packed import HARNESS
 from capability_guard.formats.runs import Run, Scored, Unusable
-from capability_guard.formats.wording import DAMAGE, ending, not_whole, one_line, remarks, text_of
+from capability_guard.formats.which import named
+from capability_guard.formats.wording import DAMAGE, not_whole, one_line, remarks, text_of
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Mean, MeasurementError, Row
 
 GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0, "yes": 1.0, "no": 0.0}
-# What of the generation moves a score.
-GENERATION = ("temperature", "top_p", "top_k", "max_tokens", "reasoning_effort", "reasoning_tokens", "system_message")
+LETTERS = ("C", "I", "P", "N")  # correct, incorrect, partly, no answer: each says itself what is right
 
 
 def is_log(data: Any) -> bool:
@@ -50,6 +51,7 @@ def run_of(data: dict, path: Path) -> Run:
         where = str(arguments.get("model_path") or "") if isinstance(arguments, dict) else ""
         if where.strip("/").split("/")[-1] not in model:
             model = f"{model} ({one_line(where)})"
+        model = one_line(named(model, arguments if isinstance(arguments, dict) else {}))
         stats = data.get("stats") or {}
         packages = spec.get("packages") or {}
         about = {
@@ -58,7 +60,7 @@ def run_of(data: dict, path: Path) -> Run:
             "seconds": _seconds(stats.get("started_at"), stats.get("completed_at")),
         }  # fmt: skip
         return Run(path, model, str(spec.get("created") or ""), (task,), lambda name, asked: _task(name, asked, data, path),
-                   harness=HARNESS, variant=", ".join(_given(spec)), about=about)  # fmt: skip
+                   harness=HARNESS, variant=", ".join(arguments_of(spec)), about=about)  # fmt: skip
     except (MeasurementError, DataError):
         raise
     except DAMAGE as error:
@@ -89,18 +91,21 @@ def _task(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
     """The samples by the scorer that counts, or for want of samples its mean."""
     _finished(data, path)
     by_id: dict[str, list[dict]] = {}
-    for sample in data.get("samples") or ():
+    for sample in samples_of(data):
         by_id.setdefault(json.dumps(sample["id"]), []).append(sample)
     if not by_id:
         return _from_mean(task, asked, data, path)
+    by_id = {sample: by_id[sample] for sample in sorted(by_id, key=_place)}
     values = _values(data, by_id)
-    read = {name: outcomes(name.split(",")[0], list(kept.values()), _lower(name)) for name, kept in values.items()}
+    read = {name: outcomes(name.split(",")[0], list(kept.values()), _lower(name, asked, by_id))
+            for name, kept in values.items()}  # fmt: skip
     found = {name: (values[name], outcome) for name, outcome in read.items() if outcome is not None}
     if not found:
         raise Unusable(f"no scorer says how right an answer is ({', '.join(values) or 'there are no scores'})")
     used = next((m for text in asked if (m := matching(text, list(found)))), next(iter(found)))
     kept, outcome = found[used]
-    if _epochs(data) > 1 and outcome.kind == "bits" and _reducer(data, used) in ("mean", "median", ""):
+    _whole(task, used, data, {sample: by_id[sample] for sample in kept}, path)
+    if epochs_of(data) > 1 and outcome.kind == "bits" and reducer_of(data, used) in ("mean", "median", ""):
         outcome = Outcomes("shares", outcome.values, outcome.lower)  # a share by its making, even if all are 0 or 1
     rows = [
         _row(task, by_id[sample], used, value, outcome.kind) for sample, value in zip(kept, outcome.values, strict=True)
@@ -109,8 +114,14 @@ def _task(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Scored:
     notes = [f"{task} counts by the scorer {used}, not {others}; --metric chooses another."] if others else []
     if missing := len(by_id) - len(kept):
         notes.append(f"{task} has no score for {missing} of {len(by_id)} samples.")
-    notes += remarks(task, used, outcome, _graded(by_id, used) or None)
-    return Scored(used, tuple(found), _setting(data, used, outcome), tuple(rows), None, tuple(notes))
+    notes += remarks(task, used, outcome)
+    return Scored(used, tuple(found), setting_of(data, used, outcome), tuple(rows), None, tuple(notes))
+
+
+def _place(sample: str) -> tuple[int, str]:
+    """By the id, as numbers are sorted: two samples that ask the same are told apart by their place, which may not hang on which of
+    them was done first."""
+    return len(sample), sample
 
 
 def _values(data: dict, by_id: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
@@ -125,7 +136,7 @@ def _values(data: dict, by_id: dict[str, list[dict]]) -> dict[str, dict[str, flo
                     # Of several reducers the first counts: the values of the next do not replace its own.
                     found.setdefault(name, {}).setdefault(sample, value)
     if found:
-        return found
+        return {name: {sample: kept[sample] for sample in by_id if sample in kept} for name, kept in found.items()}
     for sample, epochs in by_id.items():
         sums: dict[str, list[float]] = {}
         for epoch in epochs:
@@ -138,6 +149,17 @@ def _values(data: dict, by_id: dict[str, list[dict]]) -> dict[str, dict[str, flo
     return found
 
 
+def _whole(task: str, used: str, data: dict, by_id: dict[str, list[dict]], path: Path) -> None:
+    """Raises MeasurementError where an epoch of a sample has no score: one that failed may be one that would have been wrong."""
+    wanted, part = epochs_of(data), used.removeprefix(used.partition(",")[0])
+    scored = [sum(_float(_scores(epoch, used).get(part)) is not None for epoch in epochs) for epochs in by_id.values()]
+    missing = sum(max(0, wanted - count) for count in scored)
+    if missing:
+        raise MeasurementError(
+            f"{path}: of {task}, {missing} of {wanted * len(by_id)} epochs have no score by {used}; run them again."
+        )
+
+
 def _parts(value: Any) -> Iterator[tuple[str, float | None]]:
     """A score's values, each with what to add to the scorer's name."""
     if isinstance(value, dict):
@@ -146,16 +168,25 @@ def _parts(value: Any) -> Iterator[tuple[str, float | None]]:
         yield "", _float(value)
 
 
-def _graded(by_id: dict[str, list[dict]], used: str) -> bool:
-    """Whether the answers were graded with letters, which say themselves what is right."""
-    values = [
-        score.get("value")
-        for epochs in by_id.values()
-        for sample in epochs
-        for name, score in (sample.get("scores") or {}).items()
-        if name == used.split(",")[0] and isinstance(score, dict)
-    ]
-    return any(isinstance(value, str) and value in GRADES for value in values)
+def _scores(sample: dict, used: str) -> dict[str, Any]:
+    """What a scorer gave a sample, one value for each of its parts."""
+    score = (sample.get("scores") or {}).get(used.partition(",")[0])
+    value = score.get("value") if isinstance(score, dict) else None
+    return {f",{part}": one for part, one in value.items()} if isinstance(value, dict) else {"": value}
+
+
+def _lower(used: str, asked: tuple[str, ...], by_id: dict[str, list[dict]]) -> bool | None:
+    """Whether less is better, since a log says nothing of the direction: as who asked says, by the letters that the answers were
+    graded with, or by the names of the scorer and its part."""
+    if (way := said_of(asked, used)) is not None:
+        return not way
+    scorer, _, part = used.partition(",")
+    values = [_scores(sample, used).get(used.removeprefix(scorer)) for epochs in by_id.values() for sample in epochs]
+    letters = [isinstance(value, str) and value in LETTERS for value in values if _float(value) is not None]
+    if letters and all(letters):  # C is right by "toxicity", too
+        return False
+    ways = {lower_is_better(name) for name in (scorer, part) if name}
+    return None if any(letters) and ways != {False} else ways.pop() if len(ways) == 1 else None
 
 
 def _float(value: Any) -> float | None:
@@ -203,72 +234,33 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, path: Path) -> Sco
     results = data.get("results") or {}
     for score in results.get("scores") or ():
         metrics = {str(name): number(metric["value"]) for name, metric in score["metrics"].items()}
-        value = next((metrics[name] for name in ("accuracy", "mean") if metrics.get(name) is not None), None)
-        outcome = outcomes(str(score["name"]), [value], _lower(str(score["name"])))
+        metric = next((name for name in ("accuracy", "mean") if metrics.get(name) is not None), "")
+        lower = _lower(str(score["name"]), asked, {})
+        # The accuracy of a scorer for what is bad: of letters it is good, of numbers bad, and without samples nobody knows.
+        lower = None if lower and metric == "accuracy" and said_of(asked, str(score["name"])) is None else lower
+        outcome = outcomes(str(score["name"]), [metrics.get(metric)], lower)
         if outcome is not None and outcome.kind != "losses":
             found.setdefault(str(score["name"]), (outcome, metrics, score.get("scored_samples")))
     if not found:
         raise Unusable("it has no samples, and no score from 0 to 1")
     used = next((m for text in asked if (m := matching(text, list(found)))), next(iter(found)))
     outcome, metrics, samples = found[used]
+    _counted(task, used, results, path)
     samples = samples if isinstance(samples, int) and samples > 0 else None
     error = metrics.get("stderr") or metrics.get("bootstrap_stderr") or 0.0
     mean = Mean(task, outcome.mean, min(max(error / (100 if outcome.per_cent else 1), 0.0), 1.0), samples)
     note = f"{task} has no samples in {path.name}, so its comparison is not paired, and less sharp."
-    return Scored(used, tuple(found), _setting(data, used, outcome), mean=mean, notes=(note,))
+    return Scored(
+        used, tuple(found), setting_of(data, used, outcome), mean=mean, notes=(note, *remarks(task, used, outcome))
+    )
 
 
-def _epochs(data: dict) -> int:
-    epochs = (data["eval"].get("config") or {}).get("epochs")
-    return epochs if isinstance(epochs, int) else 1
-
-
-def _lower(name: str) -> bool:
-    """By the scorer's name or by that of its part, since a log says nothing of the direction."""
-    return any(lower_is_better(part) for part in name.split(","))
-
-
-def _reducer(data: dict, scorer: str) -> str:
-    named = [
-        str(r.get("reducer") or "")
-        for r in data.get("reductions") or ()
-        if str(r.get("scorer")) == scorer.split(",")[0]
-    ]
-    return named[0] if named else ""
-
-
-def _given(spec: dict) -> list[str]:
-    """The arguments of the task. Older logs do not tell those that were given from those that it has anyway."""
-    given = spec.get("task_args_passed") or spec.get("task_args") or {}
-    return [f"{name} {text_of(value)[:40]}" for name, value in sorted(given.items())]
-
-
-def _strictness(spec: dict, used: str) -> list[str]:
-    """How the scorer was set, and which model graded, if one did: the same answers may be right to one and wrong to another."""
-    scorer = next((s for s in spec.get("scorers") or () if str(s.get("name")).split("/")[-1] == used.split(",")[0]), {})
-    words = [f"{name} {text_of(value)[:40]}" for name, value in sorted((scorer.get("options") or {}).items())]
-    roles = spec.get("model_roles") or {}
-    return words + [f"{role} {text_of(about.get('model', about) if isinstance(about, dict) else about)[:60]}"
-                    for role, about in sorted(roles.items())]  # fmt: skip
-
-
-def _setting(data: dict, used: str, outcome: Outcomes) -> str:
-    """What must be the same in two logs: the task's version and arguments, and how the answers were made."""
-    spec, plan = data["eval"], data.get("plan") or {}
-    made = {**(spec.get("model_generate_config") or {}), **(plan.get("config") or {})}
-    for step in plan.get("steps") or ():
-        made |= {
-            name: value
-            for name, value in (step.get("params_passed") or step.get("params") or {}).items()
-            if name in GENERATION
-        }
-    words = [f"version {spec.get('task_version')}", f"scorer {used}"]
-    if _epochs(data) > 1:
-        words.append(f"{_epochs(data)} epochs, {_reducer(data, used) or 'mean'}")
-    limit = (spec.get("config") or {}).get("limit")
-    words += [f"limit {text_of(limit)[:40]}"] if limit else []
-    words += [f"{name} {text_of(made[name])[:40]}" for name in GENERATION if made.get(name) is not None]
-    words += [*_given(spec), *_strictness(spec, used)]
-    steps = Counter(str(step.get("solver")) for step in plan.get("steps") or ())
-    words += ["solver " + "+".join(steps)] if steps else []
-    return ", ".join(words) + ending(outcome)
+def _counted(task: str, used: str, results: dict, path: Path) -> None:
+    """Raises MeasurementError where a mean is of some samples only, and nothing says of which."""
+    whole, done = (number(results.get(name)) for name in ("total_samples", "completed_samples"))
+    unscored = [number(score.get("unscored_samples")) or 0 for score in results["scores"] if score.get("name") == used]
+    missing = max(0.0, (whole or 0) - (whole if done is None else done)) if whole else 0.0
+    if missing := int(missing + sum(unscored)):
+        raise MeasurementError(
+            f"{path}: of {task}, {missing} samples have no score by {used}, and the log does not say which; run them again."
+        )

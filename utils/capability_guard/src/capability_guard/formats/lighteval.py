@@ -16,9 +16,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from capability_guard.formats.metrics import Outcomes, in_order, lower_is_better, matching, number, outcomes
+from capability_guard.formats.directions import lower_is_better
+from capability_guard.formats.metrics import Outcomes, in_order, matching, number, outcomes, said_of
 from capability_guard.formats.runs import Run, Scored, Unusable
-from capability_guard.formats.wording import DAMAGE, ending, generation, not_whole, one_line, remarks, text_of
+from capability_guard.formats.wording import DAMAGE, brief, ending, generation, not_whole, one_line, remarks, text_of
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Mean, MeasurementError, Row
 
@@ -54,7 +55,8 @@ def run_of(data: dict, path: Path) -> Run:
         config = general.get("model_config") or {}
         name = general.get("model_name") or config.get("model_name") or path.parent.name
         others = [
-            f"{key} {text_of(config[key])[:60]}" for key in ("revision", "subfolder", "adapter_weights", "base_model")
+            f"{key} {text_of(config[key])[:60]}" for key in ("revision", "subfolder", "adapter_weights", "base_model",
+                                                           "lora_path", "lora_local_path", "adapter_path")
             if config.get(key) not in (None, "", "main", False)
         ]  # fmt: skip
         model = one_line(name) + (f" ({', '.join(others)})" if others else "")
@@ -166,7 +168,7 @@ def _from_details(task: str, asked: tuple[str, ...], data: dict, rows: list[dict
     found = {}
     for name in names:
         having = [(row, scores[name]) for row, scores in scored if scores.get(name) is not None]
-        outcome = outcomes(name.partition(":")[0], [value for _, value in having], _lower(data, task, name))
+        outcome = outcomes(name.partition(":")[0], [value for _, value in having], _lower(data, task, name, asked))
         if outcome is not None:
             found[name] = ([row for row, _ in having], outcome)
     if not found:
@@ -185,7 +187,7 @@ def _from_details(task: str, asked: tuple[str, ...], data: dict, rows: list[dict
         _setting(task, used, data, outcome),
         made,
         None,
-        (*notes, *remarks(task, used, outcome, _configured(data, task).get(used))),
+        (*notes, *remarks(task, used, outcome)),
     )
 
 
@@ -254,10 +256,11 @@ def _configured(data: dict, task: str) -> dict[str, Any]:
     return found
 
 
-def _lower(data: dict, task: str, name: str) -> bool:
-    better = _configured(data, task).get(name)
+def _lower(data: dict, task: str, name: str, asked: tuple[str, ...]) -> bool | None:
     # Its metrics by that name have the wrong direction in the file: "ppl" is said to be better when it is higher.
-    return lower_is_better(name.partition(":")[0], None if name.startswith("ppl") else better)
+    better = None if name.startswith("ppl") else _configured(data, task).get(name)
+    way = said_of(asked, name)
+    return lower_is_better(name.partition(":")[0], better if way is None else way)
 
 
 def _from_mean(task: str, asked: tuple[str, ...], data: dict, note: str) -> Scored:
@@ -266,7 +269,7 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, note: str) -> Scor
     for name, value in scores.items():
         if name.endswith("_stderr") or (own and name not in own):
             continue
-        outcome = outcomes(name.partition(":")[0], [value], _lower(data, task, name))
+        outcome = outcomes(name.partition(":")[0], [value], _lower(data, task, name, asked))
         if outcome is not None and outcome.kind != "losses":
             found[name] = outcome
     if not found:
@@ -281,7 +284,7 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, note: str) -> Scor
         tuple(order),
         _setting(task, used, data, outcome),
         mean=mean,
-        notes=(note, *remarks(task, used, outcome, _configured(data, task).get(used))),
+        notes=(note, *remarks(task, used, outcome)),
     )
 
 
@@ -294,8 +297,8 @@ def _setting(task: str, used: str, data: dict, outcome: Outcomes) -> str:
     if general.get("max_samples"):
         words.append(f"at most {general['max_samples']} samples")
     system = (general.get("model_config") or {}).get("system_prompt")
-    words += [f"system prompt {text_of(system)[:40]}"] if system else []
-    return ", ".join(words) + _generated(general, config) + ending(outcome)
+    words += [f"system prompt {brief(system)}"] if system else []
+    return ", ".join(words) + _generated(general, config) + ending(outcome, used)
 
 
 def _generated(general: dict, config: Any) -> str:

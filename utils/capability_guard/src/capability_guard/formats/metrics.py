@@ -2,7 +2,7 @@
 
 A metric is usable if it says of every question how right it was: 0 or 1 ("bits"), something between ("shares"), or how
 unlikely the right text was ("losses"). What it is called decides as little as possible here, since everybody may call a metric
-what they like; where a name must decide, as for the direction in old files, the harness's own names are listed.
+what they like; where a name must decide, the harness's own names are listed. ``directions`` says which way is better.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from capability_guard.formats.directions import directed
 from capability_guard.measurement import MeasurementError
 
 # Where a task has several, exact match and, among choices, the score that does not favour short ones go first.
@@ -20,17 +21,6 @@ PREFERRED = ("exact_match", "acc_norm", "acc", "em")
 WHOLE = re.compile(r"(^|_)(acc|accuracy|match|pct_stereotype)$|^pass@|^extractive_match")  # mostly right or wrong
 # Text metrics that are [log-likelihood, length], or only the former: nats per unit, since tokens differ from model to model.
 LOSSES = ("word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity", "ppl", "target_perplexity")
-# Lower is better. Files before 0.4.3 do not say so, and those of Inspect never do.
-LOWER = re.compile(
-    r"^(pct_(stereotype|invalid|female_preferred|male_preferred)|likelihood_diff|difference_male_female|ter|wer|cer|mer|perplexity|ppl"
-    r"|brier_score|brier|ece|mse|mae|rmse|loss|nll|edit_distance|levenshtein|hallucination_rate|refusal_rate|error_rate"
-    r"|perspective_api_toxicity_score|toxicity|attack_success_rate)$"
-    r"|_perplexity$|^bits_per_|_bias$|(^|_)bias_score|_error_rate$"
-)
-HIGHER = re.compile(
-    r"acc|match|exact|correct|right|f1|(^|_)em($|[^a-z])|bleu|rouge|chrf|meteor|bert|recall|precision|includes|choice|answer|pattern"
-    r"|graded|(^|_)qa$|pass|success|solved|equiv|mc[12]|mcc|verif|similarity|reward|stereotype|expression|iou"
-)
 RATES = ("wer", "cer", "mer", "ter")  # errors per word: they may be more than there are words
 PER_CENT = re.compile(
     r"^(bleu|chrf|ter|rouge1|rouge2|rougel|sacrebleu|eqbench|meteor)"
@@ -43,8 +33,8 @@ class Outcomes:
     """What a metric says of each question. kind: "bits", "shares" or "losses".
 
     values: 1 is right and 0 is wrong, whichever way the metric counts; of losses, nats per unit. lower: whether the metric
-    is one of which less is better, so that it was turned round. per_cent: whether it was divided by 100. clipped: how many
-    were above the most that there is.
+    is one of which less is better, so that it was turned round, None where nothing tells. per_cent: whether it was divided by
+    100. clipped: how many were above the most that there is.
 
     >>> Outcomes("bits", (1.0, 0.0)).mean
     0.5
@@ -52,7 +42,7 @@ class Outcomes:
 
     kind: str
     values: tuple[float, ...]
-    lower: bool = False
+    lower: bool | None = False
     per_cent: bool = False
     clipped: int = 0
 
@@ -83,25 +73,7 @@ def number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def lower_is_better(name: str, said: Any = None) -> bool:
-    """Whether less of a metric is better. said: what the file says of it, if anything.
-
-    >>> lower_is_better("pct_stereotype"), lower_is_better("acc"), lower_is_better("acc", said=False)
-    (True, False, True)
-    """
-    return not said if isinstance(said, bool) else bool(LOWER.search(name.lower()))
-
-
-def more_is_better(name: str) -> bool:
-    """Whether a metric is, by its name, one of which more is better; False where the name does not tell.
-
-    >>> more_is_better("exact_match"), more_is_better("model_graded_qa"), more_is_better("harmfulness")
-    (True, True, False)
-    """
-    return bool(HIGHER.search(name.lower())) and not LOWER.search(name.lower())
-
-
-def outcomes(name: str, raw: Sequence[Any], lower: bool = False) -> Outcomes | None:
+def outcomes(name: str, raw: Sequence[Any], lower: bool | None = False) -> Outcomes | None:
     """What the values of the metric ``name`` say of each question, or None where they say nothing that could be compared.
 
     raw: numbers; for a perplexity, [log-likelihood, length] or the former.
@@ -156,6 +128,25 @@ def _loss(value: Any) -> float | None:
     return -total / max(1.0, number(units)) if abs(total) != math.inf else math.nan
 
 
+def pooled_loss(name: str, raw: Sequence[Any]) -> float | None:
+    """The loss over all texts, in nats a unit, of which a harness makes its perplexity; None for a metric that is made otherwise.
+
+    >>> round(pooled_loss("word_perplexity", [[-6.0, 2], [-1.0, 5]]), 3), pooled_loss("perplexity", [-2.0, -1.0])
+    (1.0, 1.5)
+    """
+    if name not in ("word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity"):
+        return None
+    pairs = [value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, 1) for value in raw]
+    numbers = [(number(total), number(units)) for total, units in pairs]
+    if (
+        not numbers
+        or any(None in pair or pair[0] > 0 for pair in numbers)
+        or not sum(units for _, units in numbers) > 0
+    ):
+        return None
+    return -sum(total for total, _ in numbers) / sum(units for _, units in numbers)
+
+
 def in_order(names: Iterable[str]) -> list[str]:
     """The metrics of a task, those that should count first. A name may be followed by a comma and a filter.
 
@@ -183,13 +174,14 @@ def is_share_of_right(name: str) -> bool:
 
 def matching(wanted: str, names: Sequence[str]) -> str | None:
     """Which of a task's metrics is meant by ``wanted``: the whole name, the part before the comma, or a beginning that only
-    one of them has.
+    one of them has. What ``wanted`` says of the direction is no part of a name.
 
-    >>> matching("exact_match", ["exact_match,strict-match", "exact_match,flexible-extract"])
+    >>> matching("exact_match:higher", ["exact_match,strict-match", "exact_match,flexible-extract"])
     'exact_match,strict-match'
     >>> matching("bleu", ["acc,none"]) is None
     True
     """
+    wanted, _ = directed(wanted)
     parts = [part.strip() for part in wanted.split(",")]
     tidy = ",".join(parts)
     for fits in (lambda name: name in (wanted, tidy), lambda name: name.split(",")[0] == tidy):
@@ -197,6 +189,16 @@ def matching(wanted: str, names: Sequence[str]) -> str | None:
             return found[0]
     begin = [name for name in names if name.startswith((f"{wanted}:", f"{wanted}="))]  # lighteval adds the parameters
     return begin[0] if len(begin) == 1 else None
+
+
+def said_of(asked: Sequence[str], name: str) -> bool | None:
+    """Whether more of a metric is better, as whoever asked for it says; None where they did not say.
+
+    >>> said_of(["acc", "harmfulness:lower"], "harmfulness,none"), said_of(["acc"], "acc,none")
+    (False, None)
+    """
+    ways = (directed(text)[1] for text in asked if matching(text, [name]))
+    return next((way for way in ways if way is not None), None)
 
 
 @dataclass(frozen=True)

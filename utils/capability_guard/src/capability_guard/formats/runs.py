@@ -50,7 +50,8 @@ class Run:
     when: a text that sorts by date. tasks: the names of those in it. read: a task's outcomes, by its name and the metrics that
     were asked for; raises Unusable. harness: what wrote it. parts: the files with its single outcomes. groups: a name that is a
     mean over other tasks, and these. variant: what tells apart two results of a task that are not to replace each other.
-    settings: what must be the same in two results of any task. about: other fields of the measurement, as its versions.
+    settings: what must be the same in two results of any task. loaded: the arguments that say which model it is. about: other
+    fields of the measurement, as its versions.
 
     >>> Run(Path("results.json"), "base", "2026-01-02", ("arc",), read=None).model
     'base'
@@ -66,6 +67,7 @@ class Run:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     variant: str = ""
     settings: dict[str, str] = field(default_factory=dict)
+    loaded: dict[str, str] = field(default_factory=dict)
     about: dict = field(default_factory=dict)
 
 
@@ -90,6 +92,7 @@ def merged(runs: Sequence[Run], metric: str | Sequence[str] | None = None, folde
         raise MeasurementError(
             f"{where} has results of {len(models)} models ({_listed(models)}); give the folder or the file of one."
         )
+    _one_model(runs, where)
     runs = _told_apart(runs)
     source = {task: run for run in runs for task in run.tasks}  # a later run replaces an earlier one
     source, group_notes = _without_groups(source, runs)
@@ -106,6 +109,16 @@ def merged(runs: Sequence[Run], metric: str | Sequence[str] | None = None, folde
         notes=tuple(dict.fromkeys(map(one_line, (*_files(runs, source, scored, folder), *group_notes, *notes)))),
         **_about(used or runs),
     )
+
+
+def _one_model(runs: Sequence[Run], where: Path) -> None:
+    """Raises MeasurementError where results under one name are of models that were loaded from different places."""
+    for name in dict.fromkeys(name for run in runs for name in run.loaded):
+        given = list(dict.fromkeys(run.loaded[name] for run in runs if name in run.loaded))
+        if len(given) > 1:
+            raise MeasurementError(
+                f"{where} has results of {_short(runs[0].model)} with {name} {_listed(given)}; give the folder or the file of one."
+            )
 
 
 def _told_apart(runs: Sequence[Run]) -> list[Run]:

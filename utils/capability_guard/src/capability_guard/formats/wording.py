@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-from capability_guard.formats.metrics import Outcomes, more_is_better
+from capability_guard.formats.directions import unknown
+from capability_guard.formats.metrics import Outcomes
 from capability_guard.measurement import MeasurementError
 
 # What a file that was made by hand, cut off or written by another version can raise while it is taken apart.
@@ -37,6 +39,17 @@ def one_line(value: Any) -> str:
     return " ".join(text_of(value).split())
 
 
+def brief(value: Any, most: int = 40) -> str:
+    """A value in a setting: as it is where it is short, else its beginning and six digits that change with the rest.
+
+    >>> brief("a short prompt"), brief("x" * 50)
+    ('a short prompt', 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx... (77cf12)')
+    """
+    text = text_of(value)
+    whole = text if len(text) <= most else f"{text[:most]}... ({hashlib.sha256(text.encode()).hexdigest()[:6]})"
+    return " ".join(whole.split())
+
+
 def generation(given: Any) -> str:
     """How answers were generated, in the words of a setting: what is not at its default, and can change an answer.
 
@@ -48,21 +61,24 @@ def generation(given: Any) -> str:
     words = ""
     for name, value in sorted(given.items()):
         default = value is None or value is False or value in ("", [], {}, 0) or (name in ONE and value == 1)
-        words += "" if default or name in NO_MATTER else f", {one_line(name)} {one_line(value)[:60]}"
+        words += "" if default or name in NO_MATTER else f", {one_line(name)} {brief(value, 60)}"
     return words
 
 
-def ending(outcome: Outcomes) -> str:
+def ending(outcome: Outcomes, metric: str) -> str:
     """What the setting of a task ends with, as to how its values were read.
 
-    >>> ending(Outcomes("shares", (0.3, 0.7), lower=True, per_cent=True))
+    >>> ending(Outcomes("shares", (0.3, 0.7), lower=True, per_cent=True), "ter")
     ', less is better, in per cent'
     """
-    return (LESS if outcome.lower and outcome.kind != "losses" else "") + (PER_CENT if outcome.per_cent else "")
+    way = (
+        "" if outcome.kind == "losses" else LESS if outcome.lower else unknown(metric) if outcome.lower is None else ""
+    )
+    return way + (PER_CENT if outcome.per_cent else "")
 
 
-def remarks(task: str, metric: str, outcome: Outcomes, said: Any = None) -> list[str]:
-    """What a reader of the report should know of the metric that counts. said: what the file says of its direction, if anything.
+def remarks(task: str, metric: str, outcome: Outcomes) -> list[str]:
+    """What a reader of the report should know of the metric that counts.
 
     >>> remarks("crows_pairs", "pct_stereotype", Outcomes("bits", (0.0, 1.0), lower=True))
     ['crows_pairs counts by its pct_stereotype, of which less is better: a rise is a loss.']
@@ -70,10 +86,8 @@ def remarks(task: str, metric: str, outcome: Outcomes, said: Any = None) -> list
     notes = []
     if outcome.lower and outcome.kind != "losses":
         notes.append(f"{task} counts by its {metric}, of which less is better: a rise is a loss.")
-    elif outcome.kind != "losses" and not isinstance(said, bool) and not more_is_better(metric):
-        notes.append(
-            f"{task} counts by its {metric}: nothing says whether more of it is better, and it is taken to be."
-        )
+    elif outcome.lower is None:
+        notes.append(f"{task} counts by its {metric}, and nothing says whether more of it is better, or less.")
     if outcome.per_cent:
         notes.append(f"{task} has its {metric} from 0 to 100; it is divided by 100.")
     if outcome.clipped:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from capability_guard.formats import read_pair
+from capability_guard.gate.candidates import is_copy
 from capability_guard.gate.reports import preview, write_html
 from capability_guard.gate.rule import Comparison, Decision, Rules, judge
 from capability_guard.measurement import MeasurementError
@@ -34,7 +35,7 @@ def compare_files(
     if os.path.exists(baseline) and os.path.exists(candidate) and os.path.samefile(baseline, candidate):
         raise MeasurementError(f"{baseline} is the baseline and the candidate; a file always passes against itself.")
     before, after = read_pair(baseline, candidate, metric)
-    if before == after and before.seconds:  # to the second of its measuring: a copy
+    if is_copy(before, after):
         raise MeasurementError(f"{candidate} is a copy of {baseline}; a file always passes against itself.")
     return judge(before, after, **rules)
 

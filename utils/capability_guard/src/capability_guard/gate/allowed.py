@@ -7,7 +7,6 @@ At a low baseline such a share would be less than any number of probes could cer
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +19,7 @@ ALL_SHARES = "all critical shares together"
 ALL_MEANS = "all critical means together"
 WHOLE = (TOGETHER, ALL_SHARES, ALL_TEXTS, ALL_MEANS)
 ENDINGS = (" (unpaired)", " (loss)")  # of the gate's own lines
+MOST_NATS = 100  # a token of any vocabulary, guessed blindly, costs a tenth of that
 OTHERS = "*"  # among the budgets: that of every capability without one of its own
 
 
@@ -67,9 +67,9 @@ class Rules:
     of a text may rise by. critical, informational: names of capabilities; whatever neither names is critical, unless
     ``critical`` names some. alpha: the chance of a false alarm, and of a false pass. certify: "together" or "each",
     as ``rule`` says. max_relative_drop, relative_floor, min_baseline: as in ``Budget``. budgets: of single capabilities, and
-    under "*" of all others. precision: the precisions that a model may have been measured in; empty for any. repeat_check: whether
-    both must have been measured with the repeat check. probes: the fingerprint of the probes that must have been asked.
-    Raises MeasurementError.
+    under "*" of all others. precision: what a model's weights may have been stored in, as "4bit" where they are quantized;
+    empty for any. repeat_check: whether both must have been measured with the repeat check. probes: the fingerprint of the
+    probes that must have been asked. Raises MeasurementError.
 
     >>> Rules(max_drop=0)
     Traceback (most recent call last):
@@ -94,8 +94,11 @@ class Rules:
         for name in ("critical", "informational", "precision"):  # a list will do
             object.__setattr__(self, name, tuple(getattr(self, name)))
         # Where nothing changed, the upper bound of the drop is above 0 however many probes there are: 0 could not pass.
-        for name, most in (("max_drop", 100), ("max_loss_rise", math.inf), ("alpha", 0.5)):
-            value = getattr(self, name)
+        limits = {"max_drop": 100, "max_loss_rise": MOST_NATS}
+        given = [(name, getattr(self, name), most) for name, most in (*limits.items(), ("alpha", 0.5))]
+        given += [(f"{name} of {shown(of)}", getattr(budget, name), most)
+                  for of, budget in self.budgets.items() for name, most in limits.items()]  # fmt: skip
+        for name, value, most in given:
             if not 0 < value < most:
                 raise MeasurementError(
                     f"{name} is {value:g}; give a number above 0 and below {most:g}: 0 cannot be certified."
@@ -120,7 +123,7 @@ class Rules:
         >>> Rules(max_drop=5, budgets={"sums": Budget(max_drop=2)}).budget("sums").max_drop
         2
         """
-        name = next((line.removesuffix(end) for end in ENDINGS if line.endswith(end)), line)
+        name = self.capability(line)
         own = None if line in WHOLE else self.budgets.get(name, self.budgets.get(OTHERS))
         if own is not None:
             return own
@@ -134,6 +137,24 @@ class Rules:
         """
         own = self.budget(line).alone
         return self.certify == "each" if own is None else own
+
+    def named(self, line: str) -> bool:
+        """Whether a line is of a capability that somebody named to decide, and not one that decides because nothing else was said.
+
+        >>> Rules(critical=("sums",)).named("sums"), Rules().named("sums")
+        (True, False)
+        """
+        name = self.capability(line)
+        return name in self.critical or (name in self.budgets and self.decides(name))
+
+    @staticmethod
+    def capability(line: str) -> str:
+        """The capability that a line of the gate is of.
+
+        >>> Rules.capability("arc_easy (unpaired)")
+        'arc_easy'
+        """
+        return next((line.removesuffix(end) for end in ENDINGS if line.endswith(end)), line)
 
     def check_names(self, names: set[str]) -> None:
         """Raises MeasurementError for a name that is not measured: it would match nothing, and what was meant would not decide.
@@ -162,7 +183,7 @@ class Rules:
         capability_guard.rows.MeasurementError: The candidate was measured in float16, and the policy allows float32, bfloat16;
         measure it again.
         """
-        found = measurement.asked.get("precision", "a precision that is not known")
+        found = _stored_in(measurement.asked)
         if self.precision and found not in self.precision:
             raise MeasurementError(
                 f"The {side} was measured in {found}, and the policy allows {', '.join(self.precision)}; measure it again."
@@ -185,3 +206,11 @@ class Rules:
         True
         """
         return capability in self.critical if self.critical else capability not in self.informational
+
+
+def _stored_in(asked: Mapping[str, str]) -> str:
+    """What the weights were stored in: fewer bits, where they were quantized, whatever they were computed in."""
+    quantized = asked.get("quantization", "none").split() or ["none"]
+    if quantized[0] not in ("none", "as"):  # "as served"
+        return quantized[0]
+    return asked.get("precision", "a precision that is not known")

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from capability_guard.gate.allowed import WHOLE, Rules
 from capability_guard.gate.lines import Comparison
 from capability_guard.gate.rule import Decision
+from capability_guard.measurement import Measurement
+
+
+def is_copy(one: Measurement, other: Measurement | None) -> bool:
+    """Whether two are one measurement, to the second of its measuring; what they note may differ, as the names of their files do.
+
+    A result that does not say how long it took may be equal by chance.
+
+    >>> from capability_guard.measurement import Row
+    >>> one = Measurement("base", [Row("Hot?", "Cold.", "opposites", right=True)], seconds=1.5)
+    >>> is_copy(one, replace(one, notes=("base: results_1.json.",))), is_copy(one, replace(one, seconds=1.6))
+    (True, False)
+    """
+    if one is other or other is None:
+        return one is other
+    return bool(one.seconds) and replace(one, notes=()) == replace(other, notes=())
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ and means of which no single outcomes are known by the normal distribution. ``ru
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from capability_guard import statistics as paired
 from capability_guard.differences import TIMES, fewest_to_pass, mean_rise
@@ -20,6 +22,8 @@ PASSED, REGRESSED, UNSURE = "passed", "regressed", "cannot certify"
 # 2 is also what the commands return for a file or setting that is wrong: whatever could not be tested must not pass.
 EXIT = {PASSED: 0, REGRESSED: 1, UNSURE: 2}
 
+NONE: Mapping[str, str] = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -28,7 +32,8 @@ class Comparison:
 
     lost, gained: probes that changed, None where only means are known. needed: about how many probes would settle it.
     budget: what the drop may be, in the same unit. word, why: the verdict on this line, and its reason in a sentence.
-    alone: p before it was corrected for there being several lines.
+    alone: p before it was corrected for there being several lines. unable: that no number of such probes could settle it, in few
+    words. blocks: that it may not be passed over.
 
     >>> from capability_guard.measurement import Measurement, Row
     >>> before, after = (Measurement("m", [Row("Hot?", "Cold.", "opposites", right=x)] * 60) for x in (True, False))
@@ -55,12 +60,17 @@ class Comparison:
     word: str = UNSURE
     why: str = ""
     alone: float = 1.0
+    unable: str = ""
+    blocks: bool = False
 
 
-def grouped(pairs: Iterable[Pair], rules: Rules) -> dict[tuple[str, str], list[Pair]]:
+def grouped(
+    pairs: Iterable[Pair], rules: Rules, undirected: Mapping[str, str] = NONE
+) -> dict[tuple[str, str], list[Pair]]:
     """The pairs by (capability, kind), critical ones first; and, where several are critical, all of those together.
 
-    kind: "outcomes" (right or wrong), "shares" (how right, from 0 to 1) or "losses" (nats a token).
+    kind: "outcomes" (right or wrong), "shares" (how right, from 0 to 1) or "losses" (nats a token). undirected: the capabilities of
+    which nothing tells which way is better, with how to say it; they are in no whole.
 
     >>> from capability_guard.measurement import Row
     >>> rows = [Row(f"{name} {i}?", "yes", name, right=True) for name in ("sums", "art") for i in range(9)]
@@ -76,7 +86,11 @@ def grouped(pairs: Iterable[Pair], rules: Rules) -> dict[tuple[str, str], list[P
     # and would only dilute what the others lose.
     whole = {}
     for name, wanted in ((TOGETHER, "outcomes"), (ALL_SHARES, "shares"), (ALL_TEXTS, "losses")):
-        deciding = [rows for (capability, kind), rows in groups.items() if kind == wanted and rules.decides(capability)]
+        deciding = [
+            rows
+            for (capability, kind), rows in groups.items()
+            if kind == wanted and rules.decides(capability) and capability not in undirected
+        ]
         able = [rows for rows in deciding if wanted == "losses" or not _nothing_to_lose(*_known(rows), rules.max_drop)]
         if len(deciding) > 1:
             whole[name, wanted] = [row for rows in able or deciding for row in rows]
@@ -90,7 +104,12 @@ def _known(pairs: list[Pair]) -> tuple[float, float]:
     return 100 * sum(share_of(row) for row, _ in pairs) / n, 100 * guessed / n
 
 
-def decide(groups: dict[tuple[str, str], list[Pair]], means: list[tuple[Mean, Mean]], rules: Rules) -> list[Comparison]:
+def decide(
+    groups: dict[tuple[str, str], list[Pair]],
+    means: list[tuple[Mean, Mean]],
+    rules: Rules,
+    undirected: Mapping[str, str] = NONE,
+) -> list[Comparison]:
     """Every line with its verdict, the critical ones and the wholes first. groups: as ``grouped`` gives them.
 
     >>> from capability_guard.measurement import Row
@@ -108,18 +127,36 @@ def decide(groups: dict[tuple[str, str], list[Pair]], means: list[tuple[Mean, Me
             if kind == "losses" and any((name, other) in groups for other in ("outcomes", "shares"))
             else name
         )
-        judged.append(compare[kind](label, critical, pairs, rules))
-    deciding = [both for both in means if rules.decides(both[0].name)]
+        judged.append(_directed(*compare[kind](label, critical, pairs, rules), undirected.get(name, "")))
+    deciding = [both for both in means if rules.decides(both[0].name) and both[0].name not in undirected]
     if len(deciding) > 1:
         judged.append(_unpaired_together(deciding, rules))
-    judged += [_unpaired(before, after, rules.decides(before.name), rules) for before, after in means]
+    for before, after in means:
+        line = _unpaired(before, after, rules.decides(before.name), rules)
+        judged.append(_directed(*line, undirected.get(before.name, "")))
     tests = sum(row.critical for row, _ in judged)
     # Only lines that can block take part: an informational one can raise no alarm, so it must not cost power either.
     corrected = iter(paired.holm([row.p for row, _ in judged if row.critical]))
     rows = [
         (replace(row, p=next(corrected), alone=row.p) if row.critical else row, objection) for row, objection in judged
     ]
+    rows = [(_unable(row, objection, rules) if objection else row, objection) for row, objection in rows]
     return [_word(row, objection, rules, tests if row.critical else 1) for row, objection in rows]
+
+
+def _unable(row: Comparison, objection: str, rules: Rules) -> Comparison:
+    """A line that no number of such probes could settle. Whoever named its capability wants to know, so it is not passed over."""
+    return replace(
+        row, unable=re.split("[,;]", objection)[0], blocks=row.blocks or (row.critical and rules.named(row.name))
+    )
+
+
+def _directed(row: Comparison, objection: str, how: str) -> tuple[Comparison, str]:
+    """The same, unless nothing tells which way is better: then a fall may be a gain, and a rise a loss. how: to say it."""
+    if not how or row.unit == "nats":
+        return row, objection
+    said = f"nothing says whether more of its metric is better, or less, so no loss can be ruled out; say it with {how}"
+    return replace(row, p=1.0, blocks=row.critical), said
 
 
 def _outcomes(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple[Comparison, str]:
@@ -213,6 +250,7 @@ def _of_means(
         name, critical, "points", samples, 100 * before, 100 * after, 100 * drop, 100 * low, high, p, budget
     )
     if not all(errors):
+        row = replace(row, p=1.0)  # without a spread nothing is beyond chance
         return row, "a standard error of 0 says nothing about other questions; keep the samples (--log_samples)"
     return row, _objection(row, 0, rules)
 
@@ -240,11 +278,11 @@ def _word(row: Comparison, objection: str, rules: Rules, tests: int) -> Comparis
     """The line with its verdict, and the sentence that explains it. tests: how many lines share the chance of a false alarm."""
     points, allowed, real = row.unit == "points", f"{row.budget:.3g} are allowed", row.p <= rules.alpha
     seen, most = (f"{x:.1f} points" if points else f"{x:.3f} nats a token" for x in (row.drop, row.high))
-    # In this order: what no number of probes could settle, then a loss that is certain, then one that is ruled out.
-    if objection:
-        return replace(row, word=UNSURE, why=f"{objection[0].upper()}{objection[1:]}.")
+    # In this order: a loss that is certain, then what no number of probes could settle, then a loss that is ruled out.
     if real and row.drop > row.budget:
         return replace(row, word=REGRESSED, why=f"A loss of {seen}, beyond chance ({p_text(row.p)}); {allowed}.")
+    if objection:
+        return replace(row, word=UNSURE, why=f"{objection[0].upper()}{objection[1:]}.")
     if short_of_baseline(row, rules):
         least = f"{rules.budget(row.name).min_baseline:g}"
         said = f"The baseline has {row.before:.1f} % right, and the policy asks for at least {least}; ask what it can answer."
@@ -273,7 +311,8 @@ def _needed(row: Comparison, rules: Rules, tests: int) -> int | None:
     smallest of all ``tests``, which Holm multiplies by their number."""
     if row.lost is None:  # how much more of them would scatter is not known: so many it takes if they do not at all
         fewest = fewest_to_pass(row.budget / 100 if row.unit == "points" else 1 / TIMES, rules.level)
-        return fewest if row.drop <= row.budget and (row.probes or fewest) < fewest else None
+        able = row.drop <= row.budget and fewest <= paired.MOST
+        return fewest if able and (row.probes or fewest) < fewest else None
     if row.drop > row.budget:
         return paired.probes_to_block(row.probes, row.lost, row.gained, rules.alpha / tests)
     relative = row.budget != rules.budget(row.name).max_drop  # which has half the chance

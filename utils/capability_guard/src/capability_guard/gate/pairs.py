@@ -235,6 +235,16 @@ def share_of(row: Row) -> float:
     return float(row.right) if row.share is None else row.share
 
 
+def _all_alike(baseline: Measurement, candidate: Measurement) -> bool:
+    """Whether two models said the same throughout. What is right says little, since it is the answer itself that is written down."""
+    ours, theirs = baseline.keyed(), candidate.keyed()
+    spoken = any(row.said not in ("", row.answer) for row in baseline.rows)
+    return spoken and ours.keys() == theirs.keys() and all(
+        (row.said, row.right, row.loss, row.share) == (theirs[key].said, theirs[key].right, theirs[key].loss, theirs[key].share)
+        for key, row in ours.items()
+    )  # fmt: skip
+
+
 def notes(baseline: Measurement, candidate: Measurement) -> tuple[str, ...]:
     """What differs between the two besides the model, and what each of them noted.
 
@@ -273,6 +283,10 @@ def notes(baseline: Measurement, candidate: Measurement) -> tuple[str, ...]:
     if len(losses[0]) > 1 and None not in losses[0] and losses[0] == losses[1]:
         found.append(
             "Both have the same losses to the last digit; was the candidate changed at all, or its adapter put on?"
+        )
+    elif baseline.name != candidate.name and _all_alike(baseline, candidate):
+        found.append(
+            f"Both gave the same answers, word for word, to all {len(baseline.rows)} probes; was the candidate asked at all?"
         )
     if baseline.name == candidate.name:
         found.append(f"Both measurements are of {shown(baseline.name, 200)}; is that the pair that you meant?")

@@ -91,6 +91,7 @@ def rules_of_policy(tables: dict[str, Any], path: str | Path) -> dict[str, Any]:
     default = tables.get("default_tier")
     if default is not None and default not in tiers:
         raise DataError(f"{path}: default_tier is {default!r}; the tiers are {', '.join(tiers) or 'none'}.")
+    _no_contradiction(tiers, own, tier_of, default, path)
     rest = tiers.get(default, {})
     budgets = {name: _budget(tables, tiers[tier_of[name]] if name in tier_of else rest, own.get(name, {}))
                for name in dict.fromkeys((*tier_of, *own))}  # fmt: skip
@@ -112,6 +113,19 @@ def rules_of_policy(tables: dict[str, Any], path: str | Path) -> dict[str, Any]:
         unanswered = [None if probe.measure == "loss" else False for probe in asked]
         found["probes"] = Measurement.of(asked, unanswered, [0.0] * len(asked), model="").fingerprint
     return found | {"budgets": budgets}
+
+
+def _no_contradiction(tiers: dict, own: dict, tier_of: dict[str, str], default: str | None, path: str | Path) -> None:
+    """Raises DataError where something has a budget of its own and decides nothing: one of the two was not meant."""
+    of_tiers = ((f"[tiers.{name}]", name, table) for name, table in tiers.items())
+    of_capabilities = ((f"[capabilities.{name}]", tier_of.get(name, default), table) for name, table in own.items())
+    for where, tier, table in (*of_tiers, *of_capabilities):
+        given = [key for key in (*OWN, "certify") if key in table]
+        if given and not tiers.get(tier, {}).get("decides", True):
+            raise DataError(
+                f"{path}: {where} has {given[0]} = {table[given[0]]!r}, and the tier {shown(tier)} decides nothing; leave {given[0]} "
+                "out, or let a tier that decides have it."
+            )
 
 
 def probes_of(tables: dict[str, Any], path: str | Path) -> Path | None:

@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 from scipy.stats import binom
 
 from capability_guard import statistics as paired
+from capability_guard.formats.directions import undirected
 from capability_guard.gate.allowed import ALL_MEANS, ALL_SHARES, ALL_TEXTS, TOGETHER, WHOLE, Rules
 from capability_guard.gate.lines import (
     EXIT,
@@ -152,7 +153,8 @@ def judge_by(rules: Rules, baseline: Measurement, candidate: Measurement) -> Dec
     pairs = pair(baseline, candidate)
     means = pair_means(baseline, candidate)
     rules.check_names({before.capability for before, _ in pairs} | {before.name for before, _ in means})
-    comparisons = decide(grouped(pairs, rules), means, rules)
+    unknown = undirected(baseline.settings)
+    comparisons = decide(grouped(pairs, rules, unknown), means, rules, unknown)
     word, why = _verdict([row for row in comparisons if row.critical], rules)
     return Decision(
         word,
@@ -177,7 +179,10 @@ def _verdict(critical: list[Comparison], rules: Rules) -> tuple[str, str]:
         return UNSURE, f"{_what_shows(rows)}Open: {_listed(rows)}. {rows[-1].why if len(rows) == 1 else ''}".strip()
     passed = [row for row in critical if row.word == PASSED]
     said = f"No loss larger than is allowed: {_listed(passed)}."
-    if small := [row for row in critical if row.word == UNSURE]:
+    if unable := [row for row in critical if row.word == UNSURE and row.unable]:
+        said += f" Cannot show a loss: {'; '.join(f'{row.name} ({row.unable})' for row in unable[:6])}"
+        said += f" and {len(unable) - 6} more." if len(unable) > 6 else "."
+    if small := [row for row in critical if row.word == UNSURE and not row.unable]:
         said += f" Too few probes to certify by itself: {'; '.join(_alone(row) for row in small[:6])}"
         said += f" and {len(small) - 6} more." if len(small) > 6 else "."
     return PASSED, said
@@ -198,6 +203,7 @@ def deciding(critical: list[Comparison], rules: Rules) -> list[Comparison]:
         if row.name in WHOLE
         or _whole_of(row) not in there
         or rules.alone(row.name)
+        or row.blocks
         or short_of_baseline(row, rules)
         or _suspect(row, rules)
     ]

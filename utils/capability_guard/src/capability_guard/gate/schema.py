@@ -5,6 +5,7 @@ A whole validator is a package of its own, and its sentences are not for people 
 
 from __future__ import annotations
 
+import math
 from difflib import get_close_matches
 from typing import Any
 
@@ -51,6 +52,8 @@ def fault(value: Any, schema: dict, where: str = "", root: dict | None = None) -
 
 
 def _beyond(value: float, schema: dict, where: str) -> str:
+    if not math.isfinite(value):
+        return f"{where} is {value}; give a finite number."
     limits = [(name, schema[name]) for name in LIMITS if name in schema]
     if all(LIMITS[name][0](value, limit) for name, limit in limits):
         return ""

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from capability_guard.formats import alike, read_measurement
-from capability_guard.gate.candidates import Candidate, RulesOfSeveral
+from capability_guard.gate.candidates import Candidate, RulesOfSeveral, is_copy
 from capability_guard.gate.lines import EXIT, PASSED, REGRESSED, UNSURE
 from capability_guard.gate.names import short_names
 from capability_guard.gate.pairs import pair, pair_means
@@ -182,9 +182,9 @@ def _compared(one: _Given, baseline: Measurement, earlier: list[_Given]) -> _Giv
     """The same, with the sentence why it cannot be compared, or the name of the earlier one that it is a copy of."""
     if one.measurement is None or one.copy_of is not None:
         return one
-    if _is_copy(one.measurement, baseline):
+    if is_copy(one.measurement, baseline):
         return replace(one, why=f"{one.name} is a copy of the baseline; a measurement always passes against itself.")
-    if twin := next((other for other in earlier if _is_copy(one.measurement, other.measurement)), None):
+    if twin := next((other for other in earlier if is_copy(one.measurement, other.measurement)), None):
         return replace(one, copy_of=twin.copy_of or twin.name)
     try:
         before, after = alike(baseline, one.measurement)
@@ -208,11 +208,6 @@ def _named(baseline: Measurement, candidates: list[Candidate], rules: RulesOfSev
     # The first of equals is named: ``sorted`` keeps the order in which they were given.
     best, *rest = sorted(able or passed, key=lambda one: (-(one.learned or 0.0), one.whole.drop, one.whole.high))
     return Choice(PASSED, best_of(best, rest, passed, len(originals)), best=best, ranked=ranked, **found)
-
-
-def _is_copy(one: Measurement, other: Measurement | None) -> bool:
-    """To the second of its measuring; a result that does not say how long it took may be equal by chance."""
-    return one is other or (one == other and bool(one.seconds))
 
 
 def _same_file(one: str | Path, other: str | Path) -> bool:

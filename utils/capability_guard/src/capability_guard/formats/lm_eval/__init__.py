@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from capability_guard.formats.lm_eval.files import (
-    IDENTITY,
-    OTHER,
     arguments_of,
     date_of,
     groups_of,
@@ -28,6 +26,7 @@ from capability_guard.formats.lm_eval.files import (
 from capability_guard.formats.lm_eval.tasks import read_task, scores_of
 from capability_guard.formats.metrics import number
 from capability_guard.formats.runs import Run, merged
+from capability_guard.formats.which import which
 from capability_guard.formats.wording import DAMAGE, not_whole
 from capability_guard.jsonl import DataError
 from capability_guard.measurement import Measurement, MeasurementError
@@ -74,7 +73,7 @@ def run_of(data: dict, path: Path) -> Run:
         tasks = tuple(task for task, scores in results.items() if task not in groups or scores_of(scores))
         return Run(
             path, model_of(path, data), date_of(path, data), tasks, lambda task, asked: read_task(task, asked, data, path),
-            harness=HARNESS, groups=groups, settings=_settings(data), about=_about(data),
+            harness=HARNESS, loaded=which(arguments_of(data)), groups=groups, settings=_settings(data), about=_about(data),
             parts=tuple(file for task in results if (file := samples_file(path, data, task, results)) is not None),
         )  # fmt: skip
     except (MeasurementError, DataError):
@@ -97,7 +96,7 @@ def _about(data: dict) -> dict:
     others = {
         k: v
         for k, v in arguments_of(data).items()
-        if k not in (*IDENTITY, *OTHER, "dtype", "device", "trust_remote_code")
+        if k not in (*which(arguments_of(data)), "dtype", "device", "trust_remote_code")
     }
     asked = {"precision": precision, "device": config.get("device"), "context": data.get("max_length"),
              "arguments": ", ".join(f"{name} {others[name]}" for name in sorted(others))}  # fmt: skip

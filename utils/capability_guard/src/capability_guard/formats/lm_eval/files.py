@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from capability_guard.formats.metrics import number
+from capability_guard.formats.which import named
 from capability_guard.formats.wording import one_line
 
 DATE = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d[-:]\d\d[-:]\d\d[\d.-]*)\.json$")
-# What of ``model_args`` says which model it is; the rest says how it was run.
-IDENTITY = ("peft", "delta", "pretrained", "model", "path", "engine")
-OTHER = ("revision", "subfolder", "gguf_file")
 
 
 def is_dated(path: Path) -> bool:
@@ -42,8 +40,8 @@ def date_of(path: Path, data: dict) -> str:
     >>> date_of(Path("results.json"), {"date": 0})[:4] in ("1969", "1970")
     True
     """
-    if named := DATE.search(path.name):
-        return named.group(1)
+    if dated := DATE.search(path.name):
+        return dated.group(1)
     seconds = number(data.get("date"))
     try:
         return datetime.fromtimestamp(seconds or 0).isoformat(timespec="microseconds").replace(":", "-")
@@ -72,11 +70,7 @@ def model_of(path: Path, data: dict) -> str:
     >>> model_of(Path("out/results.json"), data)
     'base (revision step100)'
     """
-    arguments = arguments_of(data)
-    name = data.get("model_name") or next((arguments[key] for key in IDENTITY if arguments.get(key)), "")
-    name = one_line(name or path.parent.resolve().name)
-    others = [f"{key} {arguments[key]}" for key in OTHER if arguments.get(key, "None") not in ("", "None", "main")]
-    return f"{name} ({', '.join(others)})" if others else name
+    return one_line(named(str(data.get("model_name") or ""), arguments_of(data)) or path.parent.resolve().name)
 
 
 def samples_file(path: Path, data: dict, task: str, tasks: Iterable[str]) -> Path | None:
@@ -88,8 +82,8 @@ def samples_file(path: Path, data: dict, task: str, tasks: Iterable[str]) -> Pat
     >>> samples_file(FOLDER / "results.json", data, "arc", ["arc"]).name
     'pretrained__base_arc.jsonl'
     """
-    if named := DATE.search(path.name):
-        found = path.with_name(_plain(f"samples_{task}_{named.group(1)}.jsonl"))
+    if dated := DATE.search(path.name):
+        found = path.with_name(_plain(f"samples_{task}_{dated.group(1)}.jsonl"))
         return found if found.is_file() else None
     given = (data.get("config") or {}).get("model_args")
     if isinstance(given, str):

@@ -8,21 +8,24 @@ import math
 from pathlib import Path
 from typing import Any
 
+from capability_guard.formats.directions import lower_is_better
 from capability_guard.formats.lm_eval.files import is_dated, samples_file
 from capability_guard.formats.lm_eval.samples import by_filter, metrics_of, once, read_samples, rows_of
 from capability_guard.formats.metrics import (
     Outcomes,
     in_order,
     is_share_of_right,
-    lower_is_better,
     matching,
     number,
     outcomes,
+    pooled_loss,
+    said_of,
 )
 from capability_guard.formats.runs import Scored, Unusable
 from capability_guard.formats.wording import ending, generation, remarks
-from capability_guard.measurement import Mean
+from capability_guard.measurement import Mean, MeasurementError
 
+NEARLY_NONE = 0.1  # of the answers: a filter that finds no more right than that may not fit how the model writes
 NO_METRICS = ("alias", "name", "sample_len", "samples", "sample_count")
 
 
@@ -78,7 +81,7 @@ def _from_samples(task: str, asked: tuple[str, ...], data: dict, samples: list[d
             notes.append(f"{task} has {twice} questions twice in its samples; each counts once.")
         for name in metrics_of(part, [key.partition(",")[0] for key in named]):
             having = [sample for sample in part if sample.get(name) is not None]
-            outcome = outcomes(name, [sample[name] for sample in having], _lower(data, task, name))
+            outcome = outcomes(name, [sample[name] for sample in having], _lower(data, task, f"{name},{kind}", asked))
             if outcome is not None:
                 found[f"{name},{kind}"] = (having, outcome)
     if not found:
@@ -91,17 +94,21 @@ def _from_samples(task: str, asked: tuple[str, ...], data: dict, samples: list[d
     names = sorted(in_order(found), key=lambda key: lacking[key] > 0)
     used = next((m for text in asked if (m := matching(text, names))), names[0])
     having, outcome = found[used]
-    notes += _other_run(task, used, data, outcome, path)
+    notes += _other_run(task, used, data, outcome, [sample[used.partition(",")[0]] for sample in having], path)
     if lacking[used]:
         notes.append(f"{task} has no {used.partition(',')[0]} for {lacking[used]} of its questions; the others count.")
+    read = {key: other for key, (_, other) in found.items()}
     return Scored(used, tuple(names), _setting(task, used, data, outcome), tuple(rows_of(task, having, outcome)), None,
-                  (*notes, *_remarks(task, used, names, data, outcome)))  # fmt: skip
+                  (*notes, *_remarks(task, used, read)))  # fmt: skip
 
 
-def _other_run(task: str, used: str, data: dict, outcome: Outcomes, path: Path) -> list[str]:
-    """A note where the samples do not give the score in the results. Raises Unusable where that tells another run's samples."""
+def _other_run(task: str, used: str, data: dict, outcome: Outcomes, raw: list, path: Path) -> list[str]:
+    """A note where the samples do not give the score in the results. Raises Unusable where that tells another run's samples, and
+    MeasurementError where they are losses: of these no mean could stand in for the samples."""
     value = number(data["results"][task].get(used))
-    score = None if value is None or outcome.kind == "losses" else _score(used, value, data, task)
+    if value is not None and outcome.kind == "losses":
+        return _other_losses(task, used, value, raw, path)
+    score = None if value is None else _score(used, value, outcome.lower)
     if score is None or abs(score.mean - outcome.mean) <= 0.005:
         return []
     if not is_dated(path):  # up to 0.4.2 a second run overwrote the results, and left these samples where they were
@@ -111,9 +118,23 @@ def _other_run(task: str, used: str, data: dict, outcome: Outcomes, path: Path) 
     return [f"{task} has {score.mean:.3f} in the results and {outcome.mean:.3f} in its samples; these count."]
 
 
-def _score(key: str, value: float, data: dict, task: str) -> Outcomes | None:
-    name = key.partition(",")[0]
-    return outcomes(name, [value], _lower(data, task, name))
+def _other_losses(task: str, used: str, value: float, raw: list, path: Path) -> list[str]:
+    """The same of log-likelihoods, of which the harness makes one figure over all units of all texts."""
+    name = used.partition(",")[0]
+    given = value * math.log(2) if name == "bits_per_byte" else math.log(value) if value > 0 else None
+    found = pooled_loss(name, raw)
+    if given is None or found is None or abs(given - found) <= 0.005 * max(1.0, abs(given)):
+        return []
+    figures = f"{found:.3f} nats where the results have {given:.3f}"
+    if not is_dated(path):
+        raise MeasurementError(
+            f"{path}: the samples of {task} are of another run, since they give {figures}; evaluate again, into a folder of its own."
+        )
+    return [f"{task} has other samples than its results are of: they give {figures}; the samples count."]
+
+
+def _score(key: str, value: float, lower: bool | None) -> Outcomes | None:
+    return outcomes(key.partition(",")[0], [value], lower)
 
 
 def _from_mean(task: str, asked: tuple[str, ...], data: dict, note: str) -> Scored:
@@ -122,7 +143,7 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, note: str) -> Scor
     means = {
         key: outcome
         for key, value in scores_of(scores).items()
-        if (outcome := _score(key, value, data, task)) is not None and outcome.kind != "losses"
+        if (outcome := _score(key, value, _lower(data, task, key, asked))) is not None and outcome.kind != "losses"
     }
     if not means:
         raise Unusable(f"it has no samples, and no score from 0 to 1 ({', '.join(scores_of(scores)) or 'none at all'})")
@@ -141,7 +162,7 @@ def _from_mean(task: str, asked: tuple[str, ...], data: dict, note: str) -> Scor
         error = error / 100 if outcome.per_cent else error
     mean = Mean(task, outcome.mean, min(max(error or 0.0, 0.0), 1.0), samples)
     return Scored(used, tuple(names), _setting(task, used, data, outcome), mean=mean,
-                  notes=(*notes, *_remarks(task, used, names, data, outcome)))  # fmt: skip
+                  notes=(*notes, *_remarks(task, used, means)))  # fmt: skip
 
 
 def scores_of(scores: dict) -> dict[str, float]:
@@ -160,9 +181,10 @@ def scores_of(scores: dict) -> dict[str, float]:
     }
 
 
-def _lower(data: dict, task: str, name: str) -> bool:
-    """Whether less is better: as the results say, or the task's configuration, or what is known of the name."""
-    return lower_is_better(name, _said(data, task, name))
+def _lower(data: dict, task: str, key: str, asked: tuple[str, ...]) -> bool | None:
+    """Whether less is better: as who asked says, or the results, or the task's configuration, or what is known of the name."""
+    name, way = key.partition(",")[0], said_of(asked, key)
+    return lower_is_better(name, _said(data, task, name) if way is None else way)
 
 
 def _said(data: dict, task: str, name: str) -> Any:
@@ -206,12 +228,22 @@ def _setting(task: str, used: str, data: dict, outcome: Outcomes) -> str:
             words += f", {counts['effective']} of {counts['original']} samples"
     elif limit:
         words += f", limit {limit}"
-    return words + ending(outcome)
+    return words + ending(outcome, used)
 
 
-def _remarks(task: str, used: str, names: list[str], data: dict, outcome: Outcomes) -> list[str]:
+def _remarks(task: str, used: str, read: dict[str, Outcomes]) -> list[str]:
     """What a reader of the report should know of the metric that counts, with the filters that there are besides."""
     name, _, kind = used.partition(",")
-    others = [other.partition(",")[2] for other in names if other.partition(",")[0] == name and other != used]
-    note = f"{task} counts by its {name} under the filter {kind}, not {' or '.join(others)}; --metric chooses another."
-    return [*([note] if others else []), *remarks(task, name, outcome, _said(data, task, name))]
+    others = {key.partition(",")[2]: read[key].mean for key in read if key.partition(",")[0] == name and key != used}
+    notes = (
+        [f"{task} counts by its {name} under the filter {kind}, not {' or '.join(others)}; --metric chooses another."]
+        if others
+        else []
+    )
+    mean, best = read[used].mean, max(others, key=others.get, default="")
+    if others and read[used].kind != "losses" and mean < NEARLY_NONE and others[best] > 2 * NEARLY_NONE:
+        notes.append(
+            f"{task} has {100 * mean:.1f} % right under the filter {kind} and {100 * others[best]:.1f} % under {best}: by the "
+            f"first it can hardly show a loss; --metric '{task}={name},{best}' counts by the other."
+        )
+    return [*notes, *remarks(task, name, read[used])]
