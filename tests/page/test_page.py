@@ -547,7 +547,11 @@ def test_without_simd_the_stored_runs_answer(opened):
     assert shown(page)["kept"] < 70 and len(shown(page)["steps"]) > 5
     assert "Stored run: " in page.evaluate("document.querySelector('#in-words').textContent")
     assert page.get_by_role("button", name="Run", exact=True).is_disabled()
-    assert page.get_by_label("adapter strength", exact=True).is_disabled()
+    kept = shown(page)["kept"]
+    drag(page, "adapter strength", 0.45)  # between two stored strengths
+    finished(page, r"At strength 0\.[45]0")
+    assert shown(page)["turned"] > kept + 20
+    expect(page.locator("#turned")).to_contain_text("stored at 0.")
     assert not page.evaluate("playground.calls.run")
     look(page, "page-without-simd")
 
