@@ -207,17 +207,19 @@ def test_a_scorer_whose_name_or_letters_tell_is_no_doubt(tmp_path):
     assert compare_files(*mixed).word == UNSURE
 
 
-@pytest.mark.parametrize("said", [None, True, False])
-def test_a_mean_of_unknown_direction_passes_nothing_until_it_is_said(tmp_path, said):
+@pytest.mark.parametrize("said_by_file", [None, True, False])
+def test_a_mean_of_unknown_direction_passes_nothing_until_it_is_said(tmp_path, said_by_file):
     paths = []
     for name, value in (("base", 0.1), ("tuned", 0.6)):
         data = {"model_name": name, "results": {"safety": {"incorrect,none": value, "incorrect_stderr,none": 0.01},
                                                 "arc": {"acc,none": 0.8, "acc_stderr,none": 0.01},
                                                 "piqa": {"acc,none": 0.8, "acc_stderr,none": 0.01}},
-                "higher_is_better": {"safety": {"incorrect": said}}, "versions": {}, "n-shot": {}}  # fmt: skip
+                "higher_is_better": {"safety": {"incorrect": said_by_file}}, "versions": {}, "n-shot": {}}  # fmt: skip
         paths.append(tmp_path / f"{name}.json")
         paths[-1].write_text(json.dumps(data))
-    assert compare_files(*paths).word == {None: UNSURE, True: PASSED, False: REGRESSED}[said]
+    assert compare_files(*paths).word == {None: UNSURE, True: PASSED, False: REGRESSED}[said_by_file]
+    said = next(row.why for row in compare_files(*paths).comparisons if row.name == "safety (unpaired)")
+    assert ("say it with --metric safety=incorrect:lower, or :higher." in said) is (said_by_file is None)
     assert compare_files(*paths, "safety=incorrect:lower").word == REGRESSED
     assert compare_files(*paths, ["acc", "incorrect:higher"]).word == PASSED
 

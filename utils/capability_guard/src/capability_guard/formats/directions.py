@@ -84,5 +84,7 @@ def undirected(settings: Mapping[str, str]) -> dict[str, str]:
     >>> undirected({"safety": "version 1, harmfulness" + unknown("harmfulness"), "arc": "version 1, acc"})
     {'safety': '--metric safety=harmfulness:lower, or :higher'}
     """
-    found = {task: mark[1] for task, setting in settings.items() if (mark := _MARK.search(setting))}
+    found = {
+        task: mark[1].removesuffix(",none") for task, setting in settings.items() if (mark := _MARK.search(setting))
+    }
     return {task: f"--metric {shlex.quote(f'{task}={metric}:lower')}, or :higher" for task, metric in found.items()}

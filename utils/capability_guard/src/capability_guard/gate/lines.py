@@ -7,7 +7,6 @@ and means of which no single outcomes are known by the normal distribution. ``ru
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -15,6 +14,7 @@ from types import MappingProxyType
 from capability_guard import statistics as paired
 from capability_guard.differences import TIMES, fewest_to_pass, mean_rise
 from capability_guard.gate.allowed import ALL_MEANS, ALL_SHARES, ALL_TEXTS, TOGETHER, WHOLE, Rules
+from capability_guard.gate.objections import directed, nothing_to_lose, unable
 from capability_guard.gate.pairs import Pair, not_made_up, share_of, standing
 from capability_guard.measurement import Mean
 
@@ -91,7 +91,7 @@ def grouped(
             for (capability, kind), rows in groups.items()
             if kind == wanted and rules.decides(capability) and capability not in undirected
         ]
-        able = [rows for rows in deciding if wanted == "losses" or not _nothing_to_lose(*_known(rows), rules.max_drop)]
+        able = [rows for rows in deciding if wanted == "losses" or not nothing_to_lose(*_known(rows), rules.max_drop)]
         if len(deciding) > 1:
             whole[name, wanted] = [row for rows in able or deciding for row in rows]
     return {**whole, **groups}
@@ -127,36 +127,21 @@ def decide(
             if kind == "losses" and any((name, other) in groups for other in ("outcomes", "shares"))
             else name
         )
-        judged.append(_directed(*compare[kind](label, critical, pairs, rules), undirected.get(name, "")))
+        judged.append(directed(*compare[kind](label, critical, pairs, rules), undirected.get(name, "")))
     deciding = [both for both in means if rules.decides(both[0].name) and both[0].name not in undirected]
     if len(deciding) > 1:
         judged.append(_unpaired_together(deciding, rules))
     for before, after in means:
         line = _unpaired(before, after, rules.decides(before.name), rules)
-        judged.append(_directed(*line, undirected.get(before.name, "")))
+        judged.append(directed(*line, undirected.get(before.name, "")))
     tests = sum(row.critical for row, _ in judged)
     # Only lines that can block take part: an informational one can raise no alarm, so it must not cost power either.
     corrected = iter(paired.holm([row.p for row, _ in judged if row.critical]))
     rows = [
         (replace(row, p=next(corrected), alone=row.p) if row.critical else row, objection) for row, objection in judged
     ]
-    rows = [(_unable(row, objection, rules) if objection else row, objection) for row, objection in rows]
+    rows = [(unable(row, objection, rules) if objection else row, objection) for row, objection in rows]
     return [_word(row, objection, rules, tests if row.critical else 1) for row, objection in rows]
-
-
-def _unable(row: Comparison, objection: str, rules: Rules) -> Comparison:
-    """A line that no number of such probes could settle. Whoever named its capability wants to know, so it is not passed over."""
-    return replace(
-        row, unable=re.split("[,;]", objection)[0], blocks=row.blocks or (row.critical and rules.named(row.name))
-    )
-
-
-def _directed(row: Comparison, objection: str, how: str) -> tuple[Comparison, str]:
-    """The same, unless nothing tells which way is better: then a fall may be a gain, and a rise a loss. how: to say it."""
-    if not how or row.unit == "nats":
-        return row, objection
-    said = f"nothing says whether more of its metric is better, or less, so no loss can be ruled out; say it with {how}"
-    return replace(row, p=1.0, blocks=row.critical), said
 
 
 def _outcomes(name: str, critical: bool, pairs: list[Pair], rules: Rules) -> tuple[Comparison, str]:
@@ -218,7 +203,7 @@ def _unpaired(before: Mean, after: Mean, critical: bool, rules: Rules) -> tuple[
 
 def _unpaired_together(means: list[tuple[Mean, Mean]], rules: Rules) -> tuple[Comparison, str]:
     """Several means as one: each task counts alike, since of some the number of samples is not known."""
-    means = [both for both in means if not _nothing_to_lose(100 * both[0].value, 0, rules.max_drop)] or means
+    means = [both for both in means if not nothing_to_lose(100 * both[0].value, 0, rules.max_drop)] or means
     n = len(means)
     before, after = (sum(m.value for m in side) / n for side in zip(*means, strict=True))
     errors = [math.sqrt(sum(m.error**2 for m in side)) / n for side in zip(*means, strict=True)]
@@ -257,21 +242,7 @@ def _of_means(
 
 def _objection(row: Comparison, guessed: float, rules: Rules) -> str:
     """Why no number of such probes could settle a line; "" if some could."""
-    return _nothing_to_lose(row.before, guessed, row.budget, row.high)
-
-
-def _nothing_to_lose(before: float, guessed: float, budget: float, high: float = 0.0) -> str:
-    """Why these probes can show no loss beyond the budget: the baseline itself does not know them. "" if it does.
-
-    high: the upper bound of the drop; below 0 it is certain that the candidate knows more, and nothing was lost.
-    """
-    if before - guessed > budget or high < 0:
-        return ""
-    by_chance = f", of which guessing gives {guessed:.0f} %" if guessed else ""
-    return (
-        f"the baseline itself has only {before:.0f} % right{by_chance}, so a loss of more than "
-        f"{budget:.3g} points could not show; ask what it can answer"
-    )
+    return nothing_to_lose(row.before, guessed, row.budget, row.high)
 
 
 def _word(row: Comparison, objection: str, rules: Rules, tests: int) -> Comparison:
