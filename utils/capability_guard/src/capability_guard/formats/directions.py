@@ -1,6 +1,6 @@
 """Which way is better: more of a metric, or less.
 
-The user may say it, or the file. A name says it only where every word of it is known, since one more word can turn it round: a
+The user may say it, or the file. A name says it only where every word of it is known, or where it ends in a measure, since one more word can turn it round: a
 "wrong answer" is no answer to be had more of, nor is the success of an attack. Where nothing tells, nothing is taken for granted:
 then no loss can be ruled out.
 """
@@ -33,6 +33,12 @@ BESIDE = re.compile(
     r"|overall|total|gold|target|metric|loglikelihood|bytes|mutual|info|single|multi|multiple|sample|samples|text|numeric|number|string"
     r"|regex|json|answer|choice|question|qa|expression|sympy"
 )
+# Measures that are good of whatever stands before them ("capitals_accuracy"), unless that is something bad.
+MEASURE = re.compile(r"acc|accuracy|[qp]?em|f1|bleu|rouge\w{0,4}|chrf")
+BAD = re.compile(
+    r"(in|un|mis|dis|non|de)\w*|not?|wrong\w*|fail\w*|false\w*|jail\w*|attack\w*|harm\w*|halluc\w*|err\w*|loss\w*|toxic\w*|bias\w*"
+    r"|refus\w*|leak\w*|cheat\w*|adversar\w*|bad|worst|lies?|lying"
+)
 
 
 def lower_is_better(name: str, said: Any = None) -> bool | None:
@@ -40,6 +46,8 @@ def lower_is_better(name: str, said: Any = None) -> bool | None:
 
     >>> lower_is_better("pct_stereotype"), lower_is_better("acc_norm"), lower_is_better("acc", said=False)
     (True, False, True)
+    >>> lower_is_better("capitals_accuracy"), lower_is_better("jailbreak_accuracy")
+    (False, None)
     >>> [lower_is_better(name) for name in ("harmfulness", "incorrect", "no_answer", "attack_success", "refusal_rate")]
     [None, None, None, None, None]
     """
@@ -51,7 +59,8 @@ def lower_is_better(name: str, said: Any = None) -> bool | None:
     words = re.split(r"[^a-z0-9]+", name)
     good = [GOOD.fullmatch(word) is not None for word in words]
     known = any(good) and all(is_good or BESIDE.fullmatch(word) for is_good, word in zip(good, words, strict=True))
-    return False if known or name in SCORERS else None
+    measured = MEASURE.fullmatch(words[-1]) is not None and not any(map(BAD.fullmatch, words))
+    return False if known or measured or name in SCORERS else None
 
 
 def directed(text: str) -> tuple[str, bool | None]:
