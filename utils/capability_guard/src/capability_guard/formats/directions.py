@@ -1,8 +1,8 @@
 """Which way is better: more of a metric, or less.
 
-The user may say it, or the file. A name says it only where every word of it is known, or where it ends in a measure, since one more word can turn it round: a
-"wrong answer" is no answer to be had more of, nor is the success of an attack. Where nothing tells, nothing is taken for granted:
-then no loss can be ruled out.
+The user may say it, or the file. A name says it only where every word of it is known, or where it ends in a measure, since one more
+word can turn it round: a "wrong answer" is no answer to be had more of, nor is the success of an attack. Where nothing tells,
+nothing is taken for granted: then no loss can be ruled out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BESIDE = re.compile(
 MEASURE = re.compile(r"acc|accuracy|[qp]?em|f1|bleu|rouge\w{0,4}|chrf")
 BAD = re.compile(
     r"(in|un|mis|dis|non|de)\w*|not?|wrong\w*|fail\w*|false\w*|jail\w*|attack\w*|harm\w*|halluc\w*|err\w*|loss\w*|toxic\w*|bias\w*"
-    r"|refus\w*|leak\w*|cheat\w*|adversar\w*|bad|worst|lies?|lying"
+    r"|refus\w*|leak\w*|cheat\w*|backdoor\w*|poison\w*|trigger\w*|spoof\w*|malicious|adversar\w*|bad|worst|lies?|lying"
 )
 
 
