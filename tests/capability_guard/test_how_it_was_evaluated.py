@@ -127,7 +127,8 @@ def test_another_unit_hides_no_loss(tmp_path, before, after, lower):
 
 
 BETTER = ("exact_match", "f1", "acc_norm", "model_graded_qa", "bleu_acc", "rouge1_max", "pass@1", "maj@8", "quasi_exact_match",
-          "prompt_level_strict_acc", "is_correct", "success_rate", "capitals_accuracy", "expression_equivalence", "mc2", "extractive_match")  # fmt: skip
+          "prompt_level_strict_acc", "is_correct", "success_rate", "capitals_accuracy", "expression_equivalence",
+          "mc2", "extractive_match")  # fmt: skip
 WORSE = (
     "wer",
     "toxicity",
