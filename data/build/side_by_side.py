@@ -243,7 +243,7 @@ def row_of(tool: str, python: Path | None, adapter: str, size: int, work: Path) 
     if outcome is None:
         return {**row, "verdict": f"failed: {' '.join(words)}", "blocks": True}
     if tool == GUARD:
-        return {**row, "verdict": f"{outcome['verdict']}: {outcome['reason']}", "blocks": found["exit code"] != 0}
+        return {**row, "verdict": f"{outcome['verdict']}: {outcome['why']}", "blocks": found["exit code"] != 0}
     return {**row, **outcome}
 
 
