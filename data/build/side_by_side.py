@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,7 +48,7 @@ def train() -> None:
     from utils.training.models import load_model
     from utils.training.presets import preset
 
-    longer_copy(*load_model("practice", quiet=True))
+    longer_copy(load_model("practice", quiet=True)[0])
     probes = [probe for probe in default_probes("practice") if probe.measure != "loss"]
     chosen = {len(probes): probes, 30: first_of_each(probes, 30)}
     for size, some in chosen.items():
@@ -66,18 +67,23 @@ def train() -> None:
     write_outcome(truth)
 
 
-def longer_copy(model, tokenizer) -> None:
+def longer_copy(model) -> None:
     """The same model with ``POSITIONS`` positions; those that it was never trained on repeat the last one."""
     from transformers import GPT2LMHeadModel
 
-    model.config.n_positions = tokenizer.model_max_length = POSITIONS
+    model.config.n_positions = POSITIONS
     weights = model.state_dict()
     table = weights["transformer.wpe.weight"]
     weights["transformer.wpe.weight"] = table[[min(i, len(table) - 1) for i in range(POSITIONS)]]
     longer = GPT2LMHeadModel(model.config)
     longer.load_state_dict(weights)
     longer.save_pretrained(BASE)
-    tokenizer.save_pretrained(BASE)
+    # As files: transformers 5 saves a tokenizer under a class that transformers 4 does not know, which FineTuneCheck takes.
+    shipped = DATA / "practice-gpt2"
+    settings = json.loads((shipped / "tokenizer_config.json").read_text(encoding="utf-8"))
+    written = json.dumps({**settings, "model_max_length": POSITIONS})
+    Path(BASE, "tokenizer_config.json").write_text(written, encoding="utf-8")
+    shutil.copy(shipped / "tokenizer.json", BASE)
 
 
 def first_of_each(probes: list, size: int) -> list:
