@@ -8,8 +8,8 @@ of its own, with the library versions that it asks for. Thresholds are each tool
 Both generate more tokens by default than the practice model has positions for (128). So all three tools get a copy of it whose table
 of positions is longer; every answer to a probe is within the first 128, and stays what it was.
 
-Writes data/claims/side-by-side.json and side-by-side.md, after each run. ``--only pyrecall`` measures one tool and leaves the others'
-rows, ``--work FOLDER`` keeps the adapters for the next call. Twenty minutes on two cores, and most of it is Pyrecall's.
+Writes data/claims/side-by-side.json and side-by-side.md after each run, and runs what is missing there; ``--again pyrecall`` measures
+a tool anew. Ten minutes on two idle cores, and most of it is Pyrecall's.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import tempfile
 import time
 import venv
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 
 # The parent imports no torch: a child's peak memory would begin with the parent's own.
@@ -39,6 +40,19 @@ SIZES = (339, 30)
 POSITIONS = 1024
 BASE = "practice-gpt2"  # a relative name: Pyrecall picks LoRA's layers by what it finds in the name, folders above included
 OUTCOME = "outcome.json"
+ABOUT = """\
+| tool | how it was asked | blocks when |
+|---|---|---|
+| capability-guard | its command `compare` | exit code 1 or 2: more than 5 points lost, or not enough probes to rule that out |
+| finetunecheck 2.0.2 | from Python: its command takes no questions of one's own. By exact match; given a target task, \
+and no weight for safety, without which it never passes | its `--exit-code`: POOR, HARMFUL, INSUFFICIENT_EVIDENCE |
+| pyrecall 0.12.1 | from Python: its command tests the adapter that it trained itself. It asks 90 questions of its own besides, \
+and answers all in full | a capability's mean likelihood of the right answer falls by more than 0.10 |
+
+The base is a copy of the practice model with 1,024 positions in place of 128, since the other two let it write up to 512 and 200 \
+tokens. Each run starts cold: imports, base and adapter are in its seconds. One thread each, on a machine that others used too: \
+compare the seconds of processor. Of the guard's reasons the first sentence is shown.
+"""
 
 
 def train() -> None:
@@ -259,18 +273,22 @@ def source_path() -> str:
 
 
 def as_table(found: dict) -> str:
-    """The rows as Markdown, those of one adapter and one set of probes together."""
+    """The rows as Markdown, those of one adapter and one set of probes together, and what to know of them."""
     lines = [
+        "# The guard beside FineTuneCheck and Pyrecall",
+        "",
+        "Three LoRA adapters of the practice model, and what each tool says of them: `data/build/side_by_side.py`.",
+        "",
         "| probes | adapter | points lost | tool | verdict, in its own words | blocks | seconds | of processor | peak MB |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found["rows"]:
         lost = found["truth"][row["adapter"]]["points lost"][str(row["probes"])]
         lines.append(
-            f"| {row['probes']} | {row['adapter']} | {lost:.1f} | {row['tool']} | {row['verdict'].replace('|', '/')} | "
+            f"| {row['probes']} | {row['adapter']} | {lost:.1f} | {row['tool']} | {row['verdict'].split('. ')[0]} | "
             f"{'yes' if row['blocks'] else 'no'} | {row['seconds']:.0f} | {row['processor seconds']:.0f} | {row['peak memory MB']} |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", ABOUT])
 
 
 def main(asked: argparse.Namespace) -> None:
@@ -278,18 +296,18 @@ def main(asked: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="side-by-side-") as scratch:
         work, folder = asked.work or Path(scratch) / "work", asked.environments or Path(scratch)
         work.mkdir(exist_ok=True)
-        pythons = {name: environment(name, folder, asked.torch_from) for name in RIVALS if name in asked.only}
+        pythons = {name: environment(name, folder, asked.torch_from) for name in RIVALS}
         found["truth"] = trained(work)
-        for size in SIZES:
-            for adapter in ADAPTERS:
-                for tool in asked.only:
-                    row = row_of(tool, pythons.get(tool), adapter, size, work)
-                    same = (row["tool"], row["adapter"], row["probes"])
-                    kept = [r for r in found["rows"] if (r["tool"], r["adapter"], r["probes"]) != same]
-                    found["rows"] = sorted([*kept, row], key=place)
-                    FILE.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-                    FILE.with_suffix(".md").write_text(as_table(found), encoding="utf-8")
-                    print(*(row[k] for k in ("tool", "adapter", "probes", "verdict", "seconds")), sep=" | ", flush=True)
+        known = {place(row): row for row in found["rows"] if row["tool"] not in (asked.again or [])}
+        for tool, size, adapter in product([GUARD, *RIVALS], SIZES, ADAPTERS):
+            row = {"tool": tool, "adapter": adapter, "probes": size}
+            if place(row) in known:
+                continue
+            row = known[place(row)] = row_of(tool, pythons.get(tool), adapter, size, work)
+            found["rows"] = [known[key] for key in sorted(known)]
+            FILE.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            FILE.with_suffix(".md").write_text(as_table(found), encoding="utf-8")
+            print(*(row[k] for k in ("tool", "adapter", "probes", "verdict", "seconds")), sep=" | ", flush=True)
 
 
 def place(row: dict) -> tuple[int, int, int]:
@@ -307,7 +325,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--work", type=Path, metavar="FOLDER", help="where the adapters are kept (default: a temporary one)"
     )
-    parser.add_argument("--only", nargs="+", choices=[GUARD, *RIVALS], default=[GUARD, *RIVALS], help="these tools")
+    parser.add_argument("--again", nargs="+", choices=[GUARD, *RIVALS], help="measure these tools anew")
     parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step == ["train"]:
