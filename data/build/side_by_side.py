@@ -9,7 +9,7 @@ Both generate more tokens by default than the practice model has positions for (
 of positions is longer; every answer to a probe is within the first 128, and stays what it was.
 
 Writes data/claims/side-by-side.json and side-by-side.md after each run, and runs what is missing there; ``--again pyrecall`` measures
-a tool anew. Ten minutes on two idle cores, and most of it is Pyrecall's.
+a tool anew. A quarter of an hour on two idle cores, and most of it is Pyrecall's.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ and no weight for safety, without which it never passes | its `--exit-code`: POO
 | pyrecall 0.12.1 | from Python: its command tests the adapter that it trained itself. It asks 90 questions of its own besides, \
 and answers all in full | a capability's mean likelihood of the right answer falls by more than 0.10 |
 
-The base is a copy of the practice model with 1,024 positions in place of 128, since the other two let it write up to 512 and 200 \
-tokens. Each run starts cold: imports, base and adapter are in its seconds. One thread each, on a machine that others used too: \
+The base is a copy of the practice model with 1,024 positions in place of 128: the other two let it write up to 512 and 200 tokens, \
+and on the model as it ships FineTuneCheck refuses in a sentence and Pyrecall ends with an IndexError. \
+Each run starts cold: imports, base and adapter are in its seconds. One thread each, on a machine that others used too: \
 compare the seconds of processor. Of the guard's reasons the first sentence is shown.
 """
 
