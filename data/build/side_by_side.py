@@ -52,7 +52,8 @@ and answers all in full | a capability's mean likelihood of the right answer fal
 The base is a copy of the practice model with 1,024 positions in place of 128: the other two let it write up to 512 and 200 tokens, \
 and on the model as it ships FineTuneCheck refuses in a sentence and Pyrecall ends with an IndexError. \
 Each run starts cold: imports, base and adapter are in its seconds. One thread each, on a machine that others used too: \
-compare the seconds of processor. Of the guard's reasons the first sentence is shown.
+compare the seconds of processor. All three ran on the same torch 2.13 (linked in with `--torch-from`), FineTuneCheck on \
+transformers 4.57 and the other two on 5.24. Of the guard's reasons the first sentence is shown.
 """
 
 

@@ -36,7 +36,7 @@ BESIDE = re.compile(
 # Measures that are good of whatever stands before them ("capitals_accuracy"), unless that is something bad.
 MEASURE = re.compile(r"acc|accuracy|[qp]?em|f1|bleu|rouge\w{0,4}|chrf")
 BAD = re.compile(
-    r"(in|un|mis|dis|non|de)\w*|not?|wrong\w*|fail\w*|false\w*|jail\w*|attack\w*|harm\w*|halluc\w*|err\w*|loss\w*|toxic\w*|bias\w*"
+    r"(in|un|dis|non|de)\w*|mism\w*|misl\w*|not?|wrong\w*|fail\w*|false\w*|jail\w*|attack\w*|harm\w*|halluc\w*|err\w*|loss\w*|toxic\w*|bias\w*"
     r"|refus\w*|leak\w*|cheat\w*|backdoor\w*|poison\w*|trigger\w*|spoof\w*|malicious|adversar\w*|bad|worst|lies?|lying"
 )
 
