@@ -86,4 +86,4 @@ def check_script(script: Callable[[], object]) -> str:
         return "Not yet. It trains, and there is not one held-out loss in its log. Who asks for an evaluation?"
     if not all(math.isfinite(loss) for loss in losses + held_out):
         return "Not yet. A loss is not a finite number; look at the labels and at the learning rate."
-    return f"Mended. Training loss {losses[0]:.2f} -> {losses[-1]:.2f}, and {len(held_out)} held-out losses."
+    return f"Fixed. Training loss {losses[0]:.2f} -> {losses[-1]:.2f}, and {len(held_out)} held-out losses."
