@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from capability_guard.gate.allowed import WHOLE, Rules
-from capability_guard.gate.lines import Comparison
+from capability_guard.gate.comparison import Comparison
 from capability_guard.gate.rule import Decision
 from capability_guard.measurement import Measurement
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from capability_guard.files import write_whole
-from capability_guard.gate.lines import EXIT, Comparison
+from capability_guard.gate.comparison import EXIT, Comparison
 from capability_guard.gate.rule import Decision
 from capability_guard.jsonl import DataError, numbered_rows
 from capability_guard.measurement import Measurement

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from capability_guard.gate.allowed import Rules
-
-if TYPE_CHECKING:
-    from capability_guard.gate.lines import Comparison
+from capability_guard.gate.comparison import Comparison
 
 
 def nothing_to_lose(before: float, guessed: float, budget: float, high: float = 0.0) -> str:
@@ -32,7 +29,7 @@ def nothing_to_lose(before: float, guessed: float, budget: float, high: float = 
 def directed(row: Comparison, objection: str, how: str) -> tuple[Comparison, str]:
     """The same, unless nothing tells which way is better: then a fall may be a gain, and a rise a loss. how: to say it.
 
-    >>> from capability_guard.gate.lines import Comparison
+    >>> from capability_guard.gate.comparison import Comparison
     >>> row = Comparison("safety", True, "points", 60, 90.0, 90.0, 0.0, 0.0, 4.9, 1.0, 5.0)
     >>> directed(row, "", "--metric safety=harm:lower, or :higher")[0].blocks
     True
@@ -46,7 +43,7 @@ def directed(row: Comparison, objection: str, how: str) -> tuple[Comparison, str
 def unable(row: Comparison, objection: str, rules: Rules) -> Comparison:
     """A line that no number of such probes could settle. Whoever named its capability wants to know, so it is not passed over.
 
-    >>> from capability_guard.gate.lines import Comparison
+    >>> from capability_guard.gate.comparison import Comparison
     >>> row = Comparison("safety", True, "points", 60, 3.0, 3.0, 0.0, 0.0, 4.9, 1.0, 5.0)
     >>> unable(row, nothing_to_lose(3.0, 0.0, 5.0), Rules(critical=("safety",))).blocks
     True

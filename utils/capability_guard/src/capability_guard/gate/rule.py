@@ -39,17 +39,8 @@ from scipy.stats import binom
 from capability_guard import statistics as paired
 from capability_guard.formats.directions import undirected
 from capability_guard.gate.allowed import ALL_MEANS, ALL_SHARES, ALL_TEXTS, TOGETHER, WHOLE, Rules
-from capability_guard.gate.lines import (
-    EXIT,
-    PASSED,
-    REGRESSED,
-    UNSURE,
-    Comparison,
-    decide,
-    grouped,
-    p_text,
-    short_of_baseline,
-)
+from capability_guard.gate.comparison import EXIT, PASSED, REGRESSED, UNSURE, Comparison
+from capability_guard.gate.lines import decide, grouped, p_text, short_of_baseline
 from capability_guard.gate.pairs import Lost, notes, pair, pair_means, worst
 from capability_guard.gate.texts import task_losses
 from capability_guard.measurement import Measurement

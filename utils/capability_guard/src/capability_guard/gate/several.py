@@ -30,7 +30,7 @@ from pathlib import Path
 
 from capability_guard.formats import alike, read_measurement
 from capability_guard.gate.candidates import Candidate, RulesOfSeveral, is_copy
-from capability_guard.gate.lines import EXIT, PASSED, REGRESSED, UNSURE
+from capability_guard.gate.comparison import EXIT, PASSED, REGRESSED, UNSURE
 from capability_guard.gate.names import short_names
 from capability_guard.gate.pairs import pair, pair_means
 from capability_guard.gate.rule import Decision, judge_by

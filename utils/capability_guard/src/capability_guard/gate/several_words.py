@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from capability_guard.gate.candidates import Candidate, RulesOfSeveral
-from capability_guard.gate.lines import REGRESSED, UNSURE, Comparison
+from capability_guard.gate.comparison import REGRESSED, UNSURE, Comparison
 from capability_guard.gate.rule import deciding
 from capability_guard.gate.texts import task_losses
 from capability_guard.measurement import Measurement
