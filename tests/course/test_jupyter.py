@@ -18,7 +18,9 @@ from playwright.sync_api import expect
 from utils.course.maintain import jupyter_pages
 from utils.course.maintain.build_site import lesson_paths
 from utils.course.maintain.jupyter_pages import CHROMIUM, go_dark, look, restart, run_all, tab_to
+from utils.quiz.objectives import course_quiz
 
+QUESTIONS, _ = course_quiz()
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
 
 
@@ -127,8 +129,15 @@ def to_option(page, words: str) -> None:
 
 
 def answer_by_keys(page, field: str, typed: str, button: str, said: str) -> None:
-    """Type into the next field of this placeholder or type, press the button, and read what is said."""
-    tab_to(page, f"(focus.placeholder || focus.type || '') === '{field}'")
+    """Go to the field of this placeholder or type before the button, type, press that, and read what is said."""
+    page.evaluate(
+        """([field, button]) => {
+            const all = [...document.querySelectorAll(['input', 'textarea', 'a', 'button'].map(e => `.course-quiz ${e}`).join())];
+            const at = all.findLastIndex((e, i) => (e.placeholder || e.type || '') === field &&
+                all.slice(i).find(other => other.tagName === 'BUTTON').textContent === button);
+            all[at].focus(); }""",
+        [field, button],
+    )
     page.keyboard.press("Control+A")
     page.keyboard.type(typed)
     to_button(page, button)
@@ -156,18 +165,22 @@ def test_quiz_in_jupyterlab(new_page, server, course, tmp_path):
     to_button(page, "Check answer 2")
     page.keyboard.press("Space")
     says(page, "C is right.")
-    answer_by_keys(page, "number", "4", "Check answer 18", "4 is not right; it is 0.25.")
     answer_by_keys(page, "the letters", "d d a b", "Check answer 17", "Write each of the letters A, B, C, D once")
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Shift+Tab")
     answer_by_keys(page, "the letters", "cadb", "Check answer 17", "Right, all of them.")
+    answer_by_keys(page, "number", "4", "Check answer 18", "4 is not right; it is 0.25.")
     answer_by_keys(
-        page, "Your own words", "Old skills may be gone.", "Show a model answer 30", "Compare yours with this one"
+        page,
+        "Your own words",
+        "Old skills may be gone.",
+        f"Show a model answer {len(QUESTIONS)}",
+        "Compare yours with this one",
     )
     to_option(page, "I ")
     page.keyboard.press("Space")
     says(page, "You rated it: I had all of it.")
-    says(page, "4 of 30 answered.")
+    says(page, f"4 of {len(QUESTIONS)} answered.")
     assert page.locator(".jp-Cell").count() == cells, "no key was taken for a command of the notebook"
     answers = {"one-knob": "C", "scale": 4, "first-rate": "CADB",
                "colleague": {"text": "Old skills may be gone.", "rating": "I had all of it"}}  # fmt: skip
@@ -196,7 +209,7 @@ def test_quiz_in_jupyterlab(new_page, server, course, tmp_path):
 
     page.get_by_role("button", name="Reset", exact=True).click()
     page.get_by_role("button", name="Yes, delete my answers", exact=True).click()
-    says(page, "0 of 30 answered.")
+    says(page, f"0 of {len(QUESTIONS)} answered.")
     assert json.loads(saved.read_text())["answers"] == {}
 
 
