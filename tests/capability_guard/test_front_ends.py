@@ -28,7 +28,8 @@ def model(tokenizer, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "taught"
     folder.mkdir(exist_ok=True)
     model = tiny.model_of(tokenizer, folder)
-    model.name_or_path = model.config.name_or_path = "tiny"
+    model.save_pretrained(folder / "model")  # DPO reads its reference model from where this one is
+    model.name_or_path = model.config.name_or_path = str(folder / "model")
     return model
 
 
