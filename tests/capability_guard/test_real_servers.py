@@ -84,7 +84,11 @@ def llama_cpp(folder):
 
     settings = xllamacpp.CommonParams()
     settings.model.path = str(folder / "practice.gguf")
-    settings.n_ctx, settings.n_parallel, settings.hostname, settings.port = 1024, 4, "127.0.0.1", 0
+    settings.n_ctx, settings.n_parallel, settings.port = 1024, 4, 0
+    if hasattr(settings, "hostnames"):  # of xllamacpp since late in 2026
+        settings.hostnames = ["127.0.0.1"]
+    else:
+        settings.hostname = "127.0.0.1"
     settings.cpuparams.n_threads = 1
     server = xllamacpp.Server(settings)
     yield server.listening_address, settings.model.path
