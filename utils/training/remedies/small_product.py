@@ -1,8 +1,8 @@
 """Keep the change of the weights small: its squared norm is added to the loss.
 
 With LoRA that is the norm of scale * B A, and not of B and A; with full fine-tuning, the distance to the base's weights (L2-SP,
-Li et al. 2018, arXiv 1802.01483). With full fine-tuning AdamW's decay pulls to zero
-instead; with LoRA it shrinks A and B, and so the change.
+Li et al. 2018, arXiv 1802.01483). With full fine-tuning AdamW's decay pulls to zero instead; with LoRA it
+shrinks A and B, and so the change.
 """
 
 from __future__ import annotations

@@ -20,9 +20,7 @@ def write_whole(path: str | Path, text: str) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if (
-        path.exists() and not path.is_file() and not path.is_dir()
-    ):  # a pipe or a device, which takes what is written, and is no file
+    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe or a device: it takes what is written
         with path.open("w", encoding="utf-8", newline="") as place:
             place.write(text)
         return path
