@@ -219,7 +219,7 @@ def test_options_that_say_how_to_ask_reach_the_measuring_and_are_held_against_th
 
 @bash
 def test_what_cannot_be_certified_fails_unless_that_is_allowed(run):
-    given = {"candidate": str(PRACTICE), "probes": "few.jsonl"}
+    given = {"adapter": "careful", "probes": "few.jsonl"}
     for allowed, fails in (("false", True), ("true", False)):
         done = run(**given, allow_uncertain=allowed)
         assert done.failed == fails and done.outputs == {"verdict": "cannot certify", "exit-code": "2"}
