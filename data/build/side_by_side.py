@@ -94,11 +94,10 @@ def longer_copy(model) -> None:
     longer = GPT2LMHeadModel(model.config)
     longer.load_state_dict(weights)
     longer.save_pretrained(BASE)
-    # FineTuneCheck takes transformers 4. That does not know the class of tokenizer that transformers 5 saves, so it goes as files;
-    # and it would send token types along, which GPT-2 adds to its input.
+    # FineTuneCheck takes transformers 4. That does not know the class of tokenizer that transformers 5 saves, so it goes as files.
     shipped = DATA / "practice-gpt2"
     settings = json.loads((shipped / "tokenizer_config.json").read_text(encoding="utf-8"))
-    settings |= {"model_max_length": POSITIONS, "model_input_names": ["input_ids", "attention_mask"]}
+    settings |= {"model_max_length": POSITIONS}
     Path(BASE, "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     shutil.copy(shipped / "tokenizer.json", BASE)
 

@@ -187,6 +187,7 @@ def test_a_server_that_hangs(serve):
     ("answer", "says"),
     [
         ((200, b"<html>hello</html>"), "answered with something else than JSON"),
+        ((200, b'{"choices":' + b"[" * 100_000), "answered with something else than JSON"),
         ((200, {"object": "list"}), "answered without choices"),
         ((200, {"choices": [{"index": 0}]}), "answered without a text"),
         (
@@ -201,6 +202,13 @@ def test_answers_that_are_none(serve, answer, says):
     with pytest.raises(EndpointError) as error:
         measure_endpoint(Endpoint(served.url, "practice"), SPOKEN)
     assert says in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("message", ["4.", ["4."], None])
+def test_a_chat_message_that_is_none(serve, message):
+    served = serve("vllm", lambda number: (200, {"choices": [{"message": message}]}))
+    with pytest.raises(EndpointError, match="answered without a text"):
+        measure_endpoint(Endpoint(served.url, "practice"), SPOKEN, chat=True)
 
 
 def test_after_an_error_the_rest_is_not_asked(serve, pauses):

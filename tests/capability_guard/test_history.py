@@ -71,6 +71,18 @@ def test_a_file_that_is_no_history_is_left_alone(history, line):
     assert history.read_text() == line + "\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("verdict", {}), ("candidate", "\ud800"), ("lines", [{"name": "sums", "unit": "points", "word": []}])],
+)
+def test_one_odd_value_in_a_line_is_one_sentence(history, name, value):
+    note(history, judge(BASE, measured("tuned", 59)))
+    history.write_text(json.dumps(read(history)[0] | {name: value}) + "\n")
+    with pytest.raises(DataError, match=r"history.jsonl, line 1: ") as error:
+        note(history, judge(BASE, measured("tuned", 59)))
+    assert "\n" not in str(error.value)
+
+
 def test_a_reader_never_sees_half_a_line(history):
     """It is read as often as can be while it is written."""
     torn = []

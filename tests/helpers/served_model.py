@@ -75,7 +75,7 @@ class Served:
         self.server.daemon_threads = True
         self.server.handle_error = lambda *_: None  # one who asked may be gone before the answer: no fault of a test's
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
         self.server.shutdown()

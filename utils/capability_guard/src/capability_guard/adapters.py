@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capability_guard.files import read_text
+from capability_guard.files import parse_json, read_text
 from capability_guard.measurement import MeasurementError
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def _make_room(model: PreTrainedModel, shapes: dict[str, list[int]], about: dict
 def _config(file: Path) -> dict:
     """What an adapter says of itself. Raises MeasurementError when that is no JSON object."""
     try:
-        about = json.loads(read_text(file))
+        about = parse_json(read_text(file))
     except ValueError as error:
         raise MeasurementError(f"{file} is damaged ({error}); save the adapter again.") from error
     if not isinstance(about, dict):

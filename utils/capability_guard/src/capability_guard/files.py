@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def write_whole(path: str | Path, text: str) -> Path:
@@ -33,6 +35,19 @@ def write_whole(path: str | Path, text: str) -> Path:
     finally:
         draft.unlink(missing_ok=True)
     return path
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says. Raises ValueError where it is none; for thousands of brackets, too, on which Python's parser runs out of stack.
+
+    >>> parse_json("[" * 100_000)
+    Traceback (most recent call last):
+    ValueError: nested too deeply
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def read_text(path: str | Path) -> str:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from capability_guard.files import read_text, write_whole
+from capability_guard.files import parse_json, read_text, write_whole
 from capability_guard.probes import Probe
 
 MOST_PROBES = 256  # of a part: what may be lost when a run is stopped
@@ -128,10 +128,10 @@ class Kept:
         if self.file is None or not self.file.is_file():
             return {}
         try:
-            data = json.loads(read_text(self.file))
+            data = parse_json(read_text(self.file))
             found = {int(place): Answer(*answer) for place, answer in data["answers"].items()}
             return found if data["key"] == self.key and all(0 <= place < probes for place in found) else {}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return {}
 
     def write(self, found: dict[int, Answer]) -> None:

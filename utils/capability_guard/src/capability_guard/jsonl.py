@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from capability_guard.files import read_text
+from capability_guard.files import parse_json, read_text
 
 
 class DataError(ValueError):
@@ -58,14 +58,12 @@ def numbered_rows(path: Path) -> list[tuple[str, dict]]:
             continue
         where = f"{path}, line {number}"
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except json.JSONDecodeError as error:
             raise DataError(
                 f"{where}: not JSON ({error.msg} at column {error.colno}); write one object a line."
             ) from error
-        except RecursionError:  # thousands of brackets, on which Python's parser runs out of stack
-            raise DataError(f"{where}: nested too deeply to be read; write one flat object a line.") from None
-        except ValueError as error:  # a whole number of thousands of digits
+        except ValueError as error:  # thousands of brackets, or a whole number of thousands of digits
             raise DataError(f"{where}: {error}; write one object of texts a line.") from error
         if not isinstance(row, dict):
             raise DataError(f'{where}: a row is an object like {{"prompt": ...}}, not {type(row).__name__}.')

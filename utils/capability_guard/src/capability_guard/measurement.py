@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from capability_guard.files import read_text, write_whole
+from capability_guard.files import parse_json, read_text, write_whole
 from capability_guard.jsonl import shown
 from capability_guard.probes import Probe
 from capability_guard.rows import MeasurementError, Row, check_sizes, is_number
@@ -253,10 +253,10 @@ def read_json(path: str | Path) -> Any:
     measure again.
     """
     try:
-        return json.loads(read_text(path))
+        return parse_json(read_text(path))
     except OSError as error:
         raise MeasurementError(f"{path} cannot be read ({error.strerror}); check the path.") from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a whole number of thousands of digits
+    except ValueError as error:  # not UTF-8, not JSON, nested too deeply, or a whole number of thousands of digits
         raise MeasurementError(f"{path} is not JSON ({str(error).splitlines()[0]}); measure again.") from error
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils import cached_file
 
-from capability_guard.files import read_text
+from capability_guard.files import parse_json, read_text
 from capability_guard.loading import Loading
 from capability_guard.memory import LESS, ran_out
 from capability_guard.quantized import quantizer
@@ -118,7 +117,7 @@ def weights_of(source: str | Path, name: str, how: Loading | None = None, **opti
 def _ends_in(source: str | Path, local: bool) -> list[int] | None:
     """The tokens that end a text, from a ``generation_config.json`` that is not read as a whole."""
     try:
-        settings = json.loads(read_text(cached_file(str(source), "generation_config.json", local_files_only=local)))
+        settings = parse_json(read_text(cached_file(str(source), "generation_config.json", local_files_only=local)))
         named = settings["eos_token_id"]
     except (OSError, ValueError, TypeError, KeyError):
         return None

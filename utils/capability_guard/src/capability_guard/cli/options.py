@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -54,6 +53,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def how_to_ask(asked: argparse.Namespace) -> dict[str, Any]:
     """The options of ``measure`` that say how the questions are put. Raises DataError, one sentence."""
     from capability_guard.chat import Chat
+    from capability_guard.files import parse_json
     from capability_guard.jsonl import DataError, load_jsonl
 
     variables = {}
@@ -64,7 +64,7 @@ def how_to_ask(asked: argparse.Namespace) -> dict[str, Any]:
                 f"--template-variable is {pair!r}; write it as NAME=VALUE, for example enable_thinking=false."
             )
         try:
-            variables[name] = json.loads(value)
+            variables[name] = parse_json(value)
         except ValueError:  # a text without its quotation marks, which a shell takes off
             variables[name] = value
     if not asked.chat and (variables or asked.system is not None or asked.date is not None):

@@ -13,6 +13,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 
+from capability_guard.files import parse_json
 from capability_guard.jsonl import DataError, shown
 from capability_guard.rows import MeasurementError
 
@@ -147,7 +148,7 @@ def _once(endpoint: Endpoint, path: str, body: dict[str, Any] | None, timeout: f
     with _opener.open(request, timeout=timeout) as answer:
         raw = answer.read(LARGEST + 1)
     try:
-        found = json.loads(raw)
+        found = parse_json(raw)
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -164,7 +165,7 @@ def _message(endpoint: Endpoint, error: urllib.error.HTTPError) -> str:
     except (OSError, http.client.HTTPException):
         raw = ""
     try:
-        found = json.loads(raw)
+        found = parse_json(raw)
     except ValueError:
         found = {}
     said = found.get("error", found.get("detail", found.get("message", ""))) if isinstance(found, dict) else ""

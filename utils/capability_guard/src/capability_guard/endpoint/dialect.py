@@ -78,8 +78,9 @@ def said(
     else:
         answer = call(endpoint, "/completions", body | {"prompt": prompt})
     choice = only_choice(endpoint, answer)
-    text = (choice.get("message") or {}).get("content") if chat else choice.get("text")
-    if text is None and chat and "message" in choice:  # all room went into thinking, which is kept apart
+    holder = choice.get("message") if chat else choice
+    text = holder.get("content" if chat else "text") if isinstance(holder, dict) else None
+    if text is None and chat and isinstance(holder, dict):  # all room went into thinking, which is kept apart
         text = ""
     if not isinstance(text, str):
         raise EndpointError(

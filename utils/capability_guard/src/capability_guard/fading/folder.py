@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from capability_guard.fading.methods import FadingError, why_not
-from capability_guard.files import read_text
+from capability_guard.files import parse_json, read_text
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ def settings_of(adapter: str | Path) -> dict[str, Any]:
                 f"{adapter} has no {file}; an adapter is a folder that save_pretrained wrote, as safetensors."
             )
     try:
-        settings = json.loads(read_text(folder / CONFIG))
+        settings = parse_json(read_text(folder / CONFIG))
         with safe_open(folder / WEIGHTS, "np"):  # of what it holds, only the list is read
             pass
     except OSError as error:
@@ -190,7 +190,7 @@ def _there(folder: Path) -> set[str]:
 def _written(folder: Path) -> list[str]:
     """The files that were written into a folder here, by its record; none where there is no such record."""
     try:
-        record = json.loads(read_text(folder / RECORD))
+        record = parse_json(read_text(folder / RECORD))
         return [*map(str, record["files"]), RECORD]
     except (OSError, ValueError, KeyError, TypeError):
         return []

@@ -17,7 +17,7 @@ from typing import Any
 from capability_guard.files import write_whole
 from capability_guard.gate.comparison import EXIT, Comparison
 from capability_guard.gate.rule import Decision
-from capability_guard.jsonl import DataError, numbered_rows
+from capability_guard.jsonl import DataError, check_whole, numbered_rows
 from capability_guard.measurement import Measurement
 from capability_guard.rows import is_number
 
@@ -124,14 +124,20 @@ def read(path: str | Path) -> list[dict[str, Any]]:
         return []
     entries = []
     for where, row in numbered_rows(path):
-        known = row.get("schema") == SCHEMA and row.get("verdict") in EXIT and all(
-            isinstance(row.get(name), str) for name in ("pair", "when", "baseline", "candidate", "probes")
+        known = row.get("schema") == SCHEMA and all(
+            isinstance(row.get(name), str) for name in ("pair", "when", "baseline", "candidate", "probes", "verdict")
         )  # fmt: skip
         lines = row.get("lines")
-        if not known or not isinstance(lines, list) or not all(_is_line(line) for line in lines):
+        if (
+            not known
+            or row["verdict"] not in EXIT
+            or not isinstance(lines, list)
+            or not all(_is_line(line) for line in lines)
+        ):
             raise DataError(
                 f"{where}: this is no verdict that --history wrote; name another file, or take the line out."
             )
+        check_whole(json.dumps(row, ensure_ascii=False), "the line", where)
         entries.append(row)
     return entries
 
@@ -191,5 +197,5 @@ def _fingerprint(data: Any) -> str:
 
 
 def _is_line(line: Any) -> bool:
-    texts = isinstance(line, dict) and isinstance(line.get("name"), str) and isinstance(line.get("unit"), str)
-    return texts and line.get("word") in EXIT and all(is_number(line.get(name)) for name in FIGURES)
+    texts = isinstance(line, dict) and all(isinstance(line.get(name), str) for name in ("name", "unit", "word"))
+    return texts and line["word"] in EXIT and all(is_number(line.get(name)) for name in FIGURES)

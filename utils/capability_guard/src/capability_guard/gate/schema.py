@@ -5,7 +5,6 @@ A whole validator is a package of its own, and its sentences are not for people 
 
 from __future__ import annotations
 
-import math
 from difflib import get_close_matches
 from typing import Any
 
@@ -52,8 +51,8 @@ def fault(value: Any, schema: dict, where: str = "", root: dict | None = None) -
 
 
 def _beyond(value: float, schema: dict, where: str) -> str:
-    if not math.isfinite(value):
-        return f"{where} is {value}; give a finite number."
+    if not -1e300 < value < 1e300:  # TOML's inf and nan, and whole numbers that no float can hold
+        return f"{where} is {str(value)[:20]}; give a finite number."
     limits = [(name, schema[name]) for name in LIMITS if name in schema]
     if all(LIMITS[name][0](value, limit) for name, limit in limits):
         return ""
