@@ -15,12 +15,21 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "utils" / "environment.py"
 
 
-@pytest.fixture
-def env(tmp_path, monkeypatch):
-    """The script as a module, at work in a folder of its own that holds the course's requirements."""
-    spec = importlib.util.spec_from_file_location("environment_under_test", SCRIPT)
+SETTING_UP = ROOT / "utils" / "course" / "setting_up.py"
+
+
+def fresh(path: Path):
+    """A file as a module that nobody else has."""
+    spec = importlib.util.spec_from_file_location(f"{path.stem}_under_test", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def env(tmp_path, monkeypatch):
+    """What sets up, at work in a folder of its own that holds the course's requirements."""
+    module = fresh(SETTING_UP)
     for name in module.PINS:
         target = tmp_path / name
         target.parent.mkdir(exist_ok=True, parents=True)
@@ -28,6 +37,14 @@ def env(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(module, "VENV", tmp_path / ".venv")
     monkeypatch.delenv("COURSE_TORCH", raising=False)
+    return module
+
+
+@pytest.fixture
+def script(env):
+    """The script behind `make`, over that folder."""
+    module = fresh(SCRIPT)
+    module.setting_up, module.ROOT = env, env.ROOT
     return module
 
 
@@ -156,7 +173,7 @@ def test_broken_environment_is_made_anew(env, pip, made, damage):
     assert [number for number, _ in pip] == [1, 2, 3, 4] and env.is_ready()
 
 
-def test_interrupted_setup_leaves_no_stamp(env, pip, made, monkeypatch):
+def test_interrupted_setup_leaves_no_stamp(env, script, pip, made, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
@@ -164,7 +181,7 @@ def test_interrupted_setup_leaves_no_stamp(env, pip, made, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(env, "step", interrupted)
         with pytest.raises(SystemExit, match="goes on from here"):
-            env.main(["setup"])
+            script.main(["setup"])
     assert not (env.VENV / env.STAMP).exists()
     env.setup()
     assert env.is_ready()
@@ -185,15 +202,16 @@ def test_second_setup_waits_for_the_first(env, made, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("version", [(3, 7, 0), (3, 9, 18)])
-def test_old_python_is_told_in_one_sentence(env, monkeypatch, version):
+def test_old_python_is_told_in_one_sentence(env, script, monkeypatch, version):
     monkeypatch.setattr(sys, "version_info", version)
     with pytest.raises(SystemExit, match=r"^The course needs Python 3.10 or newer, .* PYTHON=python3.12`.$"):
-        env.main(["setup"])
+        script.main(["setup"])
 
 
 def test_script_parses_in_old_python():
     """Else an old Python would end with a SyntaxError and not with the sentence."""
-    ast.parse(SCRIPT.read_text(encoding="utf-8"), feature_version=(3, 7))
+    for path in (SCRIPT, SETTING_UP):
+        ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 7))
 
 
 def test_debian_without_ensurepip(env, monkeypatch):
@@ -229,13 +247,15 @@ def test_torch_for_each_system(env, monkeypatch, system, nvidia, cpu):
 
 
 @pytest.mark.parametrize(("windows", "tail"), [(False, "bin/python"), (True, "Scripts/python.exe")])
-def test_commands_for_each_system(env, monkeypatch, windows, tail):
+def test_commands_for_each_system(env, script, monkeypatch, windows, tail):
     monkeypatch.setattr(env, "WINDOWS", windows)
-    lines = {name: env.commands_for(name, ["-x"]) for name in env.COMMANDS}
+    lines = {name: script.commands_for(name, ["-x"]) for name in script.COMMANDS}
     assert all(Path(line[0]) == env.VENV / tail for name in lines for line in lines[name])
     assert lines["setup"] == [] and len(lines["lint"]) == 5
     assert lines["test"][0][1:] == ["-m", "pytest", "-n", "2", "--dist", "loadfile", "-x"]
-    assert env.commands_for("test", ["-n", "0"])[0][1:] == ["-m", "pytest", "-n", "0"], "a debugger needs one process"
+    assert script.commands_for("test", ["-n", "0"])[0][1:] == ["-m", "pytest", "-n", "0"], (
+        "a debugger needs one process"
+    )
     assert lines["lab"][0][-2:] == ["-x", "lessons/00_start_here.ipynb"]
     assert f"--ServerApp.root_dir={env.ROOT}" in lines["lab"][0]
 
@@ -248,26 +268,26 @@ def test_isolated_runs_see_neither_hub_nor_settings(env, monkeypatch, tmp_path):
     assert "PYTHONPATH" not in env.environ_for() and env.environ_for()["MPLBACKEND"] == "the user's"
 
 
-def test_exit_status_is_passed_on(env, made, monkeypatch):
+def test_exit_status_is_passed_on(env, script, made, monkeypatch):
     lines = [[sys.executable, "-c", f"raise SystemExit({status})"] for status in (0, 3, 1)]
-    monkeypatch.setattr(env, "commands_for", lambda name, extra: lines)
-    assert env.main(["lint"]) == 3
+    monkeypatch.setattr(script, "commands_for", lambda name, extra: lines)
+    assert script.main(["lint"]) == 3
 
 
-def test_two_workers_take_one_thread_each(env, made, monkeypatch):
+def test_two_workers_take_one_thread_each(env, script, made, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     says = "import os, sys; sys.exit(int(os.environ.get('OMP_NUM_THREADS', 7)))"
-    monkeypatch.setattr(env, "commands_for", lambda name, extra: [[sys.executable, "-c", says]])
-    assert [env.main(words) for words in (["quick"], ["test"], ["test", "-n", "0"], ["bench"])] == [1, 1, 7, 7]
+    monkeypatch.setattr(script, "commands_for", lambda name, extra: [[sys.executable, "-c", says]])
+    assert [script.main(words) for words in (["quick"], ["test"], ["test", "-n", "0"], ["bench"])] == [1, 1, 7, 7]
 
 
-def test_makefile_and_script_agree(env):
+def test_makefile_and_script_agree(script):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^([a-z-]+): *## ", makefile, flags=re.MULTILINE)
-    assert set(targets) == {*env.COMMANDS, "clean", "help"}
-    assert set(re.findall(r"environment\.py ([a-z-]+) \$\(ARGS\)", makefile)) == set(env.COMMANDS)
+    assert set(targets) == {*script.COMMANDS, "clean", "help"}
+    assert set(re.findall(r"environment\.py ([a-z-]+) \$\(ARGS\)", makefile)) == set(script.COMMANDS)
     assert sorted(targets) == sorted(re.search(r"\.PHONY: (.*)", makefile)[1].split())
-    assert all(name in env.__doc__ for name in env.COMMANDS)
+    assert all(name in script.__doc__ for name in script.COMMANDS)
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "tests/requirements.txt"])
@@ -298,11 +318,11 @@ def test_a_wheelhouse_is_all_that_pip_asks(env, pip, monkeypatch):
     assert not any("-r" in command and "binder/torch-cpu.txt" in command for command in installs)
 
 
-def test_lowest_versions_get_an_environment_of_their_own(env, pip, monkeypatch):
+def test_lowest_versions_get_an_environment_of_their_own(env, script, pip, monkeypatch):
     monkeypatch.setenv("COURSE_TORCH", "")  # put back afterwards
     monkeypatch.setattr(env.platform, "system", lambda: "Linux")
     normal = env.fingerprint("3.11.1")
-    env.use_lowest()
+    script.use_lowest()
     env.setup()
     assert env.VENV == env.ROOT / ".venv-lowest" and env.is_ready() and not (env.ROOT / ".venv").exists()
     torch, others = (command for number, command in pip if number in (2, 3))
@@ -312,7 +332,7 @@ def test_lowest_versions_get_an_environment_of_their_own(env, pip, monkeypatch):
     bounds = re.findall(r"^([a-z0-9_-]+).*?>=([\d.]+),", stated, flags=re.MULTILINE)
     assert lower == dict(bounds) and {"torch", "numpy", "pytest", "codespell"} <= lower.keys()
     assert env.fingerprint("3.11.1") != normal
-    assert env.commands_for("test-lowest", ["-x"])[0][1:] == [
+    assert script.commands_for("test-lowest", ["-x"])[0][1:] == [
         "-m",
         "pytest",
         "-m",

@@ -35,7 +35,7 @@ import psutil  # noqa: E402
 from utils.course.maintain import teaching  # noqa: E402
 from utils.course.maintain.jupyter_pages import free_port  # noqa: E402
 from utils.course.maintain.store_lessons import CELL_SECONDS, lesson_paths  # noqa: E402
-from utils.environment import environ_for  # noqa: E402
+from utils.course.setting_up import environ_for  # noqa: E402
 
 LIMIT = 2 * 1024**3  # bytes, as mybinder.org has it
 TICK = 0.25  # seconds between two looks at the memory: each look costs some time itself

@@ -35,7 +35,7 @@ from jupyter_client.manager import start_new_kernel  # noqa: E402
 
 from utils.course.maintain import teaching  # noqa: E402
 from utils.course.maintain.jupyter_pages import free_port, served  # noqa: E402
-from utils.environment import environ_for  # noqa: E402
+from utils.course.setting_up import environ_for  # noqa: E402
 
 LEARNERS = (1, 2, 4, 8)
 CROWDED, SHORT = 2, 10  # learners, steps a run: with all threads each, more of either takes minutes
