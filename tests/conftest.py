@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -44,37 +45,20 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-# What trains a model, starts a kernel or a server, or takes more than a few seconds: left out by `make quick`. A test of
-# another file says so itself, with the marker.
-SLOW = {
-    "capability_guard": {"test_action", "test_adapters", "test_examples", "test_monitor", "test_package", "test_stack"},
-    "claims": {"test_claims"},
-    "course": {
-        "test_colab",
-        "test_make_commands",
-        "test_demo",
-        "test_error_recovery",
-        "test_lessons",
-        "test_site",
-        "test_wheelhouse",
-    },
-    "figures": set(),
-    "playground": {"test_playground", "test_session"},
-    "training": {
-        "test_finetuning",
-        "test_machine",
-        "test_models",
-        "test_moved",
-        "test_snapshots",
-        "test_sweeps",
-        "test_teaches",
-    },
-}
+# What trains a model, starts a kernel or a server, or takes more than a few seconds has the marker "training".
+WHOLE_FILE = re.compile(r"^pytestmark = .*\bmark\.(training|browser)\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
+    """A file that `make quick` leaves out as a whole is not even imported: that would take a third of its time."""
+    if "not training" not in config.option.markexpr or collection_path.suffix != ".py":
+        return None
+    return True if WHOLE_FILE.search(collection_path.read_text(encoding="utf-8")) else None
 
 
 def pytest_collection_modifyitems(items) -> None:
     for item in items:
-        if item.path.stem in SLOW.get(item.path.parent.name, ()) or item.path.suffix == ".ipynb":
+        if item.path.suffix == ".ipynb":
             item.add_marker("training")
 
 

@@ -23,6 +23,8 @@ from utils.training.finetuning import finetune
 from utils.training.models import PRACTICE
 from utils.training.presets import preset
 
+pytestmark = pytest.mark.training
+
 GUARD = Path(__file__).resolve().parents[2] / "utils" / "capability_guard"
 ACTION = yaml.safe_load((GUARD / "action.yml").read_text(encoding="utf-8"))
 STEPS = ACTION["runs"]["steps"]

@@ -145,6 +145,7 @@ def test_nothing_lost_is_called_regressed_at_most_one_time_in_twenty(words_only)
     assert alarms / 200 <= 0.05 + 2 * (0.05 * 0.95 / 200) ** 0.5
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("probes", [30, 60, 120])
 def test_what_may_go_unseen_in_one_capability_is_as_simulated(probes):
     """``unseen_loss`` against the gate itself: at that loss the gate passes about as often as it says."""

@@ -16,6 +16,8 @@ from capability_guard.probes import load_probes, save_probes
 from utils.training.data import REPERTOIRE
 from utils.training.models import PRACTICE, load_model
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -16,6 +16,8 @@ import pytest
 import capability_guard
 from utils.training.models import PRACTICE
 
+pytestmark = pytest.mark.training
+
 GUARD = Path(capability_guard.__file__).parent
 SHOWN = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 HOOK = ("on_", "pytest_")  # what a trainer or pytest calls: the example of a class runs these

@@ -23,6 +23,8 @@ from capability_guard.forward import input_device, picks_positions
 from capability_guard.jsonl import DataError
 from capability_guard.probes import Probe
 
+pytestmark = pytest.mark.training
+
 TOKENIZER = families.gpt2()
 SMALL = {"vocab_size": len(TOKENIZER), "hidden_size": 32, "num_hidden_layers": 1}
 
@@ -42,7 +44,6 @@ VIRTUAL = {
 }
 
 
-@pytest.mark.training
 @pytest.mark.parametrize("kind", VIRTUAL)
 def test_virtual_tokens_shift_nothing(kind):
     """Against one pass over the whole row, cut from its end; and against what generation says."""

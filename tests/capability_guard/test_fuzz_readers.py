@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "utils" / "capability_guard" / "benches" / "fuzz_readers.py"
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="it counts its seconds by a signal")
+pytestmark = [pytest.mark.training, pytest.mark.skipif(os.name == "nt", reason="it counts its seconds by a signal")]
 
 
 FEW = ("probes", "measurement", "policy", "policy-tables", "history")  # the rest take seconds a file on a busy machine

@@ -25,6 +25,8 @@ from capability_guard.probes import load_probes, save_probes
 from utils.training.data import REPERTOIRE
 from utils.training.models import PRACTICE
 
+pytestmark = pytest.mark.training
+
 needs_bitsandbytes = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed"
 )
@@ -103,7 +105,6 @@ def test_a_package_that_is_not_there(run, folder, monkeypatch, package, given):
     assert code == 2 and f"pip install 'capability-guard[{extra}]'" in said and said.count("\n") == 1
 
 
-@pytest.mark.training
 def test_a_refusal_does_not_wait_for_torch(folder):
     arguments = [
         "measure",

@@ -92,6 +92,7 @@ def test_what_a_model_says_stays_text(text):
     check(text)
 
 
+@pytest.mark.training
 @given(st.text(alphabet="ab @#|`<>&*_~![]()\\/:.-=+$1\n\r\t\u202e\x00", max_size=60))
 def test_whatever_a_model_says_stays_text(text):
     check(text)

@@ -83,6 +83,7 @@ LONG = {
 }  # fmt: skip
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("kind", LONG)
 def test_a_text_eight_times_as_long_takes_about_eight_times_as_long(kind):
     answer, part = LONG[kind]

@@ -18,6 +18,8 @@ from capability_guard.probes import Probe, load_probes
 from utils.training.data import REPERTOIRE
 from utils.training.models import PRACTICE
 
+pytestmark = pytest.mark.training
+
 SMALL = {"vocab_size": 1536, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
          "num_key_value_heads": 2, "head_dim": 16, "pad_token_id": 1, "eos_token_id": 0, "bos_token_id": 0}  # fmt: skip
 KINDS = {

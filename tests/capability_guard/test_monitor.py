@@ -14,6 +14,8 @@ from capability_guard.probes import Probe, load_probes
 from capability_guard.weights import trained_weights
 from utils.training.data import REPERTOIRE, load_task
 
+pytestmark = pytest.mark.training
+
 HELD_OUT = ["Customer: Where is my order? Agent: Thank you for asking. It is on the van."]
 
 

@@ -23,6 +23,8 @@ from capability_guard.probes import MEASURES, load_probes, save_probes
 from utils.training.data import DATA, REPERTOIRE
 from utils.training.models import PRACTICE
 
+pytestmark = pytest.mark.training
+
 GUARD = Path(__file__).resolve().parents[2] / "utils" / "capability_guard"
 README = (GUARD / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)

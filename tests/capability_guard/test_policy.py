@@ -169,6 +169,7 @@ def test_a_relative_budget_is_less_at_a_low_baseline_and_never_below_its_floor()
     assert wide.budget == 4.5 and wide.word != REGRESSED
 
 
+@pytest.mark.training
 def test_a_relative_budget_passes_by_mistake_one_time_in_twenty_at_most():
     """30 of 100 are known. Just a tenth of these is lost, which is not within the budget; or nothing is."""
     random, n, budget = np.random.default_rng(0), 300, Budget(max_drop=50, max_relative_drop=10)

@@ -95,6 +95,7 @@ def test_the_models_own_answers_are_a_retention_set(practice):
 
 
 # --- How many -------------------------------------------------------------------------------------------------
+@pytest.mark.training
 @pytest.mark.parametrize(("probes", "drop", "gained"), [(40, 10, 0), (100, 5, 2), (60, 20, 5)])
 def test_power_is_how_often_the_test_rejects(probes, drop, gained):
     """Against simulation with scipy's own binomial test."""

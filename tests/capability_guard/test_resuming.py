@@ -21,6 +21,8 @@ from capability_guard.probes import load_probes, save_probes
 from utils.training.data import REPERTOIRE
 from utils.training.models import PRACTICE
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(scope="module")
 def probes():
@@ -111,7 +113,6 @@ def test_a_weight_on_disk_counts_as_it_is():
     assert sorted(checksums(load_model(PRACTICE, device_map=where)[0])) == sorted(checksums(load_model(PRACTICE)[0]))
 
 
-@pytest.mark.training
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_killed_for_real(tmp_path, probes):
     """The whole command, killed as soon as it has kept something."""

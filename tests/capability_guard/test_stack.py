@@ -30,6 +30,8 @@ from capability_guard.encoding import IGNORE, encode  # noqa: E402
 from capability_guard.forward import scored_logits, undisturbed  # noqa: E402
 from capability_guard.measurement import Measurement  # noqa: E402
 
+pytestmark = pytest.mark.training
+
 # The folder that holds practice-gpt2 and repertoire: COURSE_DATA, or data/ in the nearest folder above.
 DATA = Path(os.environ.get("COURSE_DATA") or next(
     (up / "data" for up in Path(__file__).resolve().parents if (up / "data" / "practice-gpt2").is_dir()), "data"

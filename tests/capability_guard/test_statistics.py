@@ -78,6 +78,7 @@ def test_the_bound_keeps_its_promise_whatever_the_truth(level):
                 assert chance[bounds < lost - gained - 1e-7].sum() <= level, (lost, gained)
 
 
+@pytest.mark.training
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 6), st.integers(0, 6), st.integers(0, 60), st.sampled_from([0.02, 0.05, 0.1]))
 def test_so_many_probes_would_pass_and_no_fewer(lost, gained, same, budget):

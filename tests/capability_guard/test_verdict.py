@@ -34,6 +34,7 @@ def test_the_interval_is_exact_where_only_losses_occurred(probes, lost):
     assert verdict.word == ("regressed" if lost > 5 else "held" if exact.high <= 0.03 else "within noise")
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(("losing", "gaining"), [(0.01, 0.0), (0.03, 0.01), (0.1, 0.1), (0.3, 0.05)])
 def test_the_interval_holds_the_true_drop_at_least_95_times_in_100(losing, gaining):
     rng = np.random.default_rng(0)

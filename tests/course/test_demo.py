@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.training
+
 
 def test_demo_prints_answers_curve_and_figure(root):
     done = subprocess.run(

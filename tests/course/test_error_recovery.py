@@ -11,6 +11,8 @@ from accelerate.utils import find_executable_batch_size
 from utils.course import errors
 from utils.course.maintain import store_lessons
 
+pytestmark = pytest.mark.training
+
 NOTEBOOK = store_lessons.read(store_lessons.LESSONS / "08_error_recovery.ipynb")
 CELLS = {cell.id: cell.source for cell in NOTEBOOK.cells}
 PARTS = re.findall(r"^## (\d+)\.", "\n".join(CELLS.values()), flags=re.MULTILINE)

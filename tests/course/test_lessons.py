@@ -13,6 +13,8 @@ import pytest
 
 from utils.course.maintain import lesson_sizes, store_lessons
 
+pytestmark = pytest.mark.training
+
 PATHS = store_lessons.lesson_paths()
 NONE = [pytest.param(None, marks=pytest.mark.skip(reason="there are no lessons in lessons/"))]
 

@@ -9,6 +9,8 @@ from bs4 import BeautifulSoup
 from utils.course.maintain import build_site, links, site_fader, site_playground
 from utils.music.notes import align, is_right, parse
 
+pytestmark = pytest.mark.training
+
 ADDRESS = ("ada/what-it-forgot", "v1.0")
 
 

@@ -16,6 +16,8 @@ import pytest
 
 from utils.course import wheelhouse
 
+pytestmark = pytest.mark.training
+
 # A new network namespace has not even a loopback, which every room has and kernels need: switch it on, then go on.
 WITH_LOOPBACK = """
 import fcntl, os, socket, struct, sys

@@ -28,6 +28,8 @@ from utils.training.data import GENERAL
 from utils.training.finetuning import finetune
 from utils.training.results import RunResult
 
+pytestmark = pytest.mark.training
+
 # What happens in the threads and in the session: no version of the widgets has a part in it.
 WITHOUT_WIDGETS = """run_is_the_one or quick_succession or cancels or stop_ends or preset_moves or fader_turns or fade_path
 or seed_band or error or diverging or two_playgrounds or two_hundred or kernel_is_free""".replace("\n", " ")

@@ -18,6 +18,8 @@ from utils.playground.words import answers, headline, in_words, scale, score, st
 from utils.training.config import FineTuneConfig
 from utils.training.results import RunResult
 
+pytestmark = pytest.mark.training
+
 RATES = (1e-4, 1e-3, 1e-2)
 RANKS = (1, 8)
 

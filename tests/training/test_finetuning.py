@@ -22,6 +22,8 @@ from utils.training.models import parameter_counts
 from utils.training.rows import training_rows
 from utils.training.trainer import build_trainer, lora_config
 
+pytestmark = pytest.mark.training
+
 QUICK = FineTuneConfig(steps=6, evaluate_every=2, learning_rate=3e-3)
 
 

@@ -10,6 +10,8 @@ import pytest
 from utils.training import machine
 from utils.training.config import FineTuneConfig
 
+pytestmark = pytest.mark.training
+
 
 def test_free_memory_is_at_most_what_the_machine_has():
     assert 0 < machine.free_memory() <= psutil.virtual_memory().total / 1e9
@@ -43,28 +45,32 @@ def test_the_limit_of_a_container_is_read(name, tmp_path):
     assert list(machine._left_in_groups(tmp_path, tmp_path / "absent")) == []
 
 
-@pytest.mark.parametrize(
-    ("environ", "threads"),
-    [
+def test_threads_on_a_shared_machine(root, monkeypatch):
+    """In a process of its own, since threads are counted there; and in a thread of it, where the playground trains."""
+    expected = [
         ({}, joblib.cpu_count()),
         ({"LOKY_MAX_CPU_COUNT": "1"}, 1),  # as a container's limit would say
         ({"JUPYTERHUB_USER": "ann"}, 1),
         ({"JUPYTERHUB_USER": "ann", "OMP_NUM_THREADS": "7"}, 7),
-    ],
-)
-def test_threads_on_a_shared_machine(environ, threads, root, monkeypatch):
-    """In a process of its own, and in a thread of it: there the playground trains."""
-    for name in ("OMP_NUM_THREADS", "JUPYTERHUB_USER", "LOKY_MAX_CPU_COUNT"):
+    ]
+    names = ("OMP_NUM_THREADS", "JUPYTERHUB_USER", "LOKY_MAX_CPU_COUNT")
+    for name in names:
         monkeypatch.delenv(name, raising=False)
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    code = (
-        "import threading, torch; from utils.training.machine import share_the_machine; torch.set_num_threads(7)\n"
-        "share_the_machine()\n"
-        "thread = threading.Thread(target=lambda: print(torch.get_num_threads())); thread.start(); thread.join()"
-    )
+    code = f"""
+import os, threading, torch
+from utils.training.machine import share_the_machine
+for environ in {[environ for environ, _ in expected]}:
+    for name in {names}:
+        os.environ.pop(name, None)
+    os.environ.update(environ)
+    torch.set_num_threads(7)
+    share_the_machine()
+    thread = threading.Thread(target=lambda: print(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+"""
     said = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
-    assert said.stdout.strip() == str(threads), said.stderr
+    assert said.stdout.split() == [str(threads) for _, threads in expected], said.stderr
 
 
 def test_the_estimate_grows_with_the_work(practice):

@@ -15,6 +15,8 @@ from utils.training.answers import answer
 from utils.training.data import QUESTIONS, REPERTOIRE
 from utils.training.models import PRACTICE, load_model, parameter_counts, resolve_name, working_copy
 
+pytestmark = pytest.mark.training
+
 
 def test_the_practice_model_is_small_and_in_the_standard_layout():
     files = {file.name for file in PRACTICE.iterdir()}

@@ -10,6 +10,8 @@ from utils.training.config import FineTuneConfig
 from utils.training.finetuning import finetune
 from utils.training.moved import movement
 
+pytestmark = pytest.mark.training
+
 
 def test_an_untouched_copy_has_not_moved_and_a_known_change_is_measured(practice):
     base, _ = practice

@@ -11,6 +11,8 @@ from utils.training.data import QUESTIONS, load_task
 from utils.training.finetuning import default_probes, finetune
 from utils.training.snapshots import Snapshots, StartFrom
 
+pytestmark = pytest.mark.training
+
 CONFIG = FineTuneConfig(learning_rate=1.3e-2, steps=5, evaluate_every=2)
 RUN = dict(questions=(), live=None, keep_model=True)
 

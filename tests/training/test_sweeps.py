@@ -22,6 +22,8 @@ from utils.training.finetuning import finetune
 from utils.training.fixes import EXPERIMENTS, STORE
 from utils.training.sweeps import Point, at_same_learning, fingerprint, load, means, save, sweep
 
+pytestmark = pytest.mark.training
+
 SHORT = FineTuneConfig(steps=2, evaluate_every=2, batch_size=2)
 
 

@@ -8,6 +8,8 @@ from utils.training.config import FineTuneConfig
 from utils.training.finetuning import finetune
 from utils.training.presets import PRACTICE, REAL, preset
 
+pytestmark = pytest.mark.training
+
 SEEDS = (0, 1, 2)
 
 

@@ -1,5 +1,6 @@
-"""The playground's one figure, drawn quickly: what stays is drawn once and kept as pixels, and only the run on show
-is drawn anew for each point. No widget: a View in, PNG bytes out.
+"""The playground's one figure, drawn quickly, in three layers: the axes, which hardly ever change; the earlier runs, which change
+when one ends or begins; and the run on show, which changes with each point. Each layer is kept as pixels for the one above it. No
+widget: a View in, PNG bytes out.
 """
 
 from __future__ import annotations
@@ -41,19 +42,25 @@ class LiveFigure:
 
     def __init__(self, cached: Sequence[tuple[float, float]] = ()) -> None:
         self.cached = list(cached)
-        self._key: object = None
-        self._background = None
+        self._axes_key: object = None
+        self._earlier_key: object = None
 
     def png(self, view: View, mark: int | None = None) -> bytes:
         """The picture of a view, as PNG. ``mark``: a step to point out, where the learner reads the answers."""
         view = _of_one_model(view)
-        key = _what_stays(view)
-        if key != self._key:
+        if (key := _of_the_axes(view)) != self._axes_key:
             self._build(view)
             self.canvas.draw()
-            self._background = self.canvas.copy_from_bbox(self.figure.bbox)
-            self._key = key
-        self.canvas.restore_region(self._background)
+            self._axes, self._earlier_key = self.canvas.copy_from_bbox(self.figure.bbox), None
+            self._axes_key = key
+        if (key := _of_the_earlier(view)) != self._earlier_key:
+            self.canvas.restore_region(self._axes)
+            for artist in self._earlier(view):
+                self.figure.draw_artist(artist)
+                artist.remove()
+            self._below = self.canvas.copy_from_bbox(self.figure.bbox)
+            self._earlier_key = key
+        self.canvas.restore_region(self._below)
         for artist in [*self._moving(view), *self._mark(mark)]:
             self.figure.draw_artist(artist)
             if isinstance(artist, Text):  # matplotlib has put it into a list of its own
@@ -62,9 +69,9 @@ class LiveFigure:
         Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB").save(picture, "PNG", compress_level=1)
         return picture.getvalue()
 
-    # --- What stays ---------------------------------------------------------------------------------------
+    # --- The axes -----------------------------------------------------------------------------------------
     def _build(self, view: View) -> None:
-        """A fresh figure with axes, legend, earlier runs, pins and band."""
+        """A fresh figure with axes and legends."""
         self.figure = Figure(figsize=SIZE, dpi=DPI, facecolor="white")
         self.canvas = FigureCanvasAgg(self.figure)
         edges = dict(top=0.9, bottom=0.125, left=0.078, right=0.985)
@@ -75,15 +82,7 @@ class LiveFigure:
             style_axes(axes)
             axes.tick_params(labelsize=9)
         self._label_axes(view)
-        shown = view.shown
-        if _faint(view):
-            self._pair(view.faint, color=FAINT, lw=1.4, ls=(0, (4, 2)))
-        if len(view.band) > 1:
-            self._band(view.band)
-        for run in view.pinned:
-            if shown is None or run.config != shown.config:
-                self._pair(run, color=_pin_colour(run), lw=1.8, ls="-.", label=run.pin)
-        self._points(view)
+        self._label_plane(view)
 
     def _label_axes(self, view: View) -> None:
         steps = view.shown.config.steps if view.shown is not None else view.config.steps
@@ -115,6 +114,33 @@ class LiveFigure:
         self.plane.set_ylabel("change of retention (points)", fontsize=9)
         self.plane.set_title("better is up and right", fontsize=9, color=QUIET, loc="right")
 
+    def _label_plane(self, view: View) -> None:
+        handles = []
+        if self.cached:
+            whose = "none with a remedy" if view.config.remedy else "not yours"
+            look = dict(color="none", marker="o", ms=4, mfc="none", mec=CACHED, mew=0.9)
+            handles.append(Line2D([], [], **look, label=f"{len(self.cached)} cached runs, {whose}"))
+        if _ended(view):
+            handles += [Line2D([], [], color="none", marker="o", ms=6.5, mfc=LOSS, mec=LOSS, label="your runs"),
+                        Line2D([], [], color=LOSS, lw=1.2, ls="--", label="your frontier")]  # fmt: skip
+        self.plane.legend(handles=handles, loc="lower left", fontsize=8, frameon=False)
+
+    # --- The earlier runs ---------------------------------------------------------------------------------
+    def _earlier(self, view: View) -> list[Artist]:
+        """The run before, the band, the pins and the points of the plane, from the lowest to the highest."""
+        panels = (self.loss, self.kept, self.plane)
+        before = {id(artist) for axes in panels for artist in axes.get_children()}
+        if _faint(view):
+            self._pair(view.faint, color=FAINT, lw=1.4, ls=(0, (4, 2)))
+        if len(view.band) > 1:
+            self._band(view.band)
+        for run in view.pinned:
+            if view.shown is None or run.config != view.shown.config:
+                self._pair(run, color=_pin_colour(run), lw=1.8, ls="-.", label=run.pin)
+        self._points(view)
+        new = [artist for axes in panels for artist in axes.get_children() if id(artist) not in before]
+        return sorted(new, key=Artist.get_zorder)
+
     def _pair(self, run: Run, **look) -> None:
         """One earlier run in both panels: held-out loss and overall retention."""
         label = look.pop("label", "")
@@ -139,22 +165,20 @@ class LiveFigure:
     def _points(self, view: View) -> None:
         """The plane: cached runs behind, this session's runs, and the frontier that they reached."""
         if self.cached:
-            whose = "none with a remedy" if view.config.remedy else "not yours"
             self.plane.scatter([100 * x for x, _ in self.cached], [-y for _, y in self.cached], s=16, facecolors="none",
-                               edgecolors=CACHED, linewidths=0.9, label=f"{len(self.cached)} cached runs, {whose}")  # fmt: skip
-        runs = [run for run in view.finished if not run.result.diverged]
+                               edgecolors=CACHED, linewidths=0.9)  # fmt: skip
+        runs = _ended(view)
         points = [(100 * run.result.learned, -run.result.forgotten) for run in runs]
         if points:
-            self.plane.scatter(*zip(*points, strict=True), s=42, color=LOSS, zorder=3, label="your runs")
+            self.plane.scatter(*zip(*points, strict=True), s=42, color=LOSS, zorder=3)
             best = frontier(points)
-            self.plane.plot(*zip(*best, strict=True), color=LOSS, lw=1.2, ls="--", label="your frontier")
+            self.plane.plot(*zip(*best, strict=True), color=LOSS, lw=1.2, ls="--")
         for run, (x, y) in zip(runs, points, strict=True):
             if run.pin:
                 self.plane.annotate(run.pin, (x, y), xytext=(7 + 10 * _place(run), 5), textcoords="offset points", fontsize=10,
                                     fontweight="bold", color=_pin_colour(run))  # fmt: skip
-        self.plane.legend(loc="lower left", fontsize=8, frameon=False)
 
-    # --- What moves ---------------------------------------------------------------------------------------
+    # --- The run on show ---------------------------------------------------------------------------------------
     def _moving(self, view: View) -> list[Artist]:
         """The run on show, its title and its caption."""
         run = view.shown
@@ -262,16 +286,25 @@ def _of_one_model(view: View) -> View:
     return replace(view, faint=faint, finished=own(view.finished), pinned=own(view.pinned))
 
 
-def _what_stays(view: View) -> object:
-    """Changes exactly when the background has to be drawn again."""
+def _of_the_axes(view: View) -> object:
+    """Changes exactly when the axes have to be drawn again."""
+    steps = view.shown.config.steps if view.shown is not None else view.config.steps
+    return steps, _top(view), tuple(_capabilities(view)), _faint(view), bool(_ended(view)), bool(view.config.remedy)
+
+
+def _of_the_earlier(view: View) -> object:
+    """Changes exactly when the earlier runs have to be drawn again."""
     return (
         view.shown.config if view.shown is not None else view.config,
-        None if view.faint is None else (id(view.faint.cancelled), len(view.faint.checkpoints)),
+        None if view.faint is None else (id(view.faint.cancelled), len(view.faint.checkpoints), view.faint.pin),
         tuple((id(run), run.pin) for run in view.finished),
         tuple(id(run) for run in view.band),
-        _top(view),
-        tuple(_capabilities(view)),
     )
+
+
+def _ended(view: View) -> list[Run]:
+    """The runs of this session that have a place in the plane."""
+    return [run for run in view.finished if not run.result.diverged]
 
 
 def _faint(view: View) -> bool:

@@ -28,7 +28,7 @@ from utils.training import presets
 from utils.training.config import FineTuneConfig
 from utils.training.models import SHIPPED
 
-DELAY = 0.1  # seconds that a run waits for the next move: a held arrow key is one run
+DELAY = 0.06  # seconds that a run waits for the next move: a held arrow key, 30 times a second, is one run
 IN_FRONT = (
     "This page shows only what its main thread draws, so a run keeps it busy. "
     "To stop a run, use the interrupt button of the page."

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -99,6 +100,9 @@ def finetune(
         texts = {name: lines[:LIVE_TEXTS] for name, lines in texts.items()}
     known = _baselines.setdefault(model, {})
     key = (weight_sums(model), tuple(probes), live, kl, *(tuple(lines) for lines in texts.values()))
+    first = known.get(key)
+    if first is not None and on_checkpoint is not None:
+        on_checkpoint(replace(first.checkpoint, seconds=0.0))  # known already, so it is told before anything is built
     monitor = RegressionMonitor(
         tokenizer,
         probes,
@@ -108,8 +112,10 @@ def finetune(
         kl=kl,
         live=live,
         max_drop=max_drop,
-        baseline=known.get(key),
-        on_checkpoint=on_checkpoint,
+        baseline=first,
+        on_checkpoint=None
+        if on_checkpoint is None
+        else lambda now: on_checkpoint(now) if now.step or first is None else None,
     )
     result = RunResult(config, questions=list(questions))
     small = model.num_parameters() < SMALL and model.device.type == "cpu"
@@ -117,7 +123,7 @@ def finetune(
         beside = small and max_drop is None and has_a_core_to_spare()
 
     # The run draws its random numbers in a branch of its own: nobody else's sequence moves.
-    with _one_at_a_time, on_one_thread(small), torch.random.fork_rng(), _old_objects_left_alone(), \
+    with _one_at_a_time, on_one_thread(small), torch.random.fork_rng(), old_objects_left_alone(), \
             tempfile.TemporaryDirectory() as scratch:  # fmt: skip
         result.answers_before = answer(model, tokenizer, questions) if questions else []
         watch = Beside(monitor, twin_of(config, model)) if beside else monitor
@@ -215,7 +221,7 @@ def _stop_when(cancelled: Callable[[], bool], model: torch.nn.Module) -> None:
 
 
 @contextmanager
-def _old_objects_left_alone() -> Iterator[None]:
+def old_objects_left_alone() -> Iterator[None]:
     """The trainer collects garbage once, among a million objects of imported libraries: a tenth of a short run."""
     gc.freeze()
     try:

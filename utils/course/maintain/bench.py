@@ -47,7 +47,7 @@ from utils.course.maintain.classroom_load import one_run  # noqa: E402
 from utils.course.maintain.products import Products  # noqa: E402
 from utils.training.config import FineTuneConfig  # noqa: E402
 from utils.training.data import load_task  # noqa: E402
-from utils.training.finetuning import finetune  # noqa: E402
+from utils.training.finetuning import finetune, old_objects_left_alone  # noqa: E402
 from utils.training.models import load_model, working_copy  # noqa: E402
 from utils.training.rows import training_rows  # noqa: E402
 from utils.training.trainer import build_trainer, lora_config  # noqa: E402
@@ -116,7 +116,7 @@ def threads(number: int):
 
 def sft_trainer(base, rows: list[str]) -> tuple[float, float]:
     """(seconds to build, seconds to train) of the trainer that ``finetune`` uses, without the monitor."""
-    with tempfile.TemporaryDirectory() as scratch, threads(1):
+    with tempfile.TemporaryDirectory() as scratch, threads(1), old_objects_left_alone():
         began = time.perf_counter()
         trainer = build_trainer(CONFIG, *base, rows, [], scratch)
         built = time.perf_counter()
@@ -180,11 +180,12 @@ def speed(rounds: int) -> dict[str, float]:
 
 def playing(rounds: int) -> dict[str, float]:
     """In the kernel, without a browser: the picture is ready to be sent. tests/course/test_jupyter.py measures in the page."""
-    from utils.playground import playground
+    from utils.playground import live, playground
 
     base = load_model("practice", quiet=True)
     rows = training_rows(CONFIG, list(load_task()["train"]["text"]))
     play = playground(run=False)
+    path, live.PATH = live.PATH, ()  # else a fade path goes on beside the loop, and draws the run before once more
     one_run(play, 900)  # the first run pays for caches
     bare_loop(base, rows)
     seen: dict[str, list[float]] = {name: [] for name in ("bare", "zero", "point", "end")}
@@ -193,6 +194,7 @@ def playing(rounds: int) -> dict[str, float]:
         run = one_run(play, round_ + 1)
         for name in ("zero", "point", "end"):
             seen[name].append(run[name])
+    live.PATH = path
     steps = [seconds / CONFIG.steps for seconds in seen["bare"]]
 
     def in_steps(name: str) -> list[float]:
@@ -200,9 +202,9 @@ def playing(rounds: int) -> dict[str, float]:
 
     figures = Figures(f"The playground, {CONFIG.steps} steps, ten checkpoints")
     figures.add("release to the picture with step 0", seen["zero"], "{:.2f} s")
-    figures.add("the same, in bare steps", in_steps("zero"), "{:.1f}", "2")
+    figures.add("to step 0, in bare steps", in_steps("zero"), "{:.1f}", "2")
     figures.add("release to the first trained point", seen["point"], "{:.2f} s")
-    figures.add("the same, in bare steps", in_steps("point"), "{:.1f}", "4 and one measurement")
+    figures.add("to the first trained point, in bare steps", in_steps("point"), "{:.1f}", "4 and one measurement")
     figures.add("release to the finished run", seen["end"], "{:.2f} s")
     figures.add(
         "finished run / bare loop", [x / y for x, y in zip(seen["end"], seen["bare"], strict=True)], "{:.2f}", "1.35"

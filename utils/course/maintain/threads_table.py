@@ -40,13 +40,15 @@ SETTINGS = {
     "OMP_WAIT_POLICY=PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE"},
     "one thread": {"OMP_NUM_THREADS": "1"},
 }
+# Nothing but computing, until its parent is gone: a bench that is killed leaves no busy process behind.
+ALONE = "import os; parent = os.getppid()\nwhile os.getppid() == parent: sum(range(10**6))"
 OURS = ("GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")
 
 
 @contextmanager
 def busy(processes: int):
     """Beside other work: processes that do nothing but compute."""
-    others = [subprocess.Popen([sys.executable, "-c", "while True: sum(range(10**6))"]) for _ in range(processes)]
+    others = [subprocess.Popen([sys.executable, "-c", ALONE]) for _ in range(processes)]
     try:
         yield
     finally:
