@@ -153,7 +153,7 @@ def test_undo_shows_a_remembered_run_at_once_and_it_can_be_run_again(play):
 
 @pytest.mark.skipif(SECOND_RUN, reason="slow, and the widgets are the same")
 def test_a_real_model_says_how_long_it_takes_and_stops_within_a_step(play, smollm2, tmp_path, monkeypatch):
-    save_probes(load_probes(GENERAL)[::10], tmp_path / "probes.jsonl")  # of 260, which take it minutes
+    save_probes(load_probes(GENERAL)[::10], tmp_path / "probes.jsonl")  # of 130, which take it minutes
     monkeypatch.setattr(models, "GENERAL", tmp_path)
     play.model.value = "smollm2"
     play.wait()
@@ -167,7 +167,7 @@ def test_a_real_model_says_how_long_it_takes_and_stops_within_a_step(play, smoll
     play.text.value = "model=smollm2;target_modules=q_proj;steps=2;batch_size=2;evaluate_every=2"
     play.run.click()
     play.wait()
-    assert shown(play).state == "finished" and "of 26 probes" in said(play.verdict)
+    assert shown(play).state == "finished" and "of 13 probes" in said(play.verdict)
 
 
 @pytest.mark.parametrize("name", presets.PREDICT)
