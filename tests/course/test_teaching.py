@@ -79,6 +79,7 @@ def test_a_part_is_replaced_and_nothing_else(tmp_path):
         teaching.write("b", "", path)
 
 
+@pytest.mark.training
 @pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's; elsewhere a watchdog does it")
 def test_the_limit_kills_what_takes_too_much_and_spares_what_does_not():
     name = binder_limit.way_that_holds()
@@ -94,6 +95,7 @@ def test_the_limit_kills_what_takes_too_much_and_spares_what_does_not():
     )
 
 
+@pytest.mark.training
 @pytest.mark.skipif(
     not hasattr(binder_limit.os, "wait4"), reason="Windows does not account for processes below a process"
 )
@@ -101,6 +103,7 @@ def test_the_watchdog_measures_the_whole_tree():
     assert binder_limit.holds(binder_limit.watchdog, SMALL)
 
 
+@pytest.mark.training
 def test_a_way_that_cannot_work_here_is_passed_over(monkeypatch):
     @contextmanager
     def broken(limit):
@@ -128,6 +131,7 @@ def test_tables_from_measurements():
     assert "| 30 | 18 | 5 |" in sizes and "| 500 | 300 | 72 |" in sizes
 
 
+@pytest.mark.training
 def test_one_run_is_timed_from_the_move_to_its_points():
     from utils.playground.moves import playground
 
