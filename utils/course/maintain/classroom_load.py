@@ -225,10 +225,11 @@ def measure(counts: Sequence[int], rounds: int) -> tuple[str, str]:
     print(
         f"a run: {cpu:.1f} CPU s; a kernel: {own:.2f} GB of its own, {shared:.2f} GB shared; a server: {server:.2f} GB"
     )
+    most = playgrounds_a_core(found, cores)
     first = (
         f"Each learner moved a slider at the same moment, {rounds} times, with one thread each; the medians are shown. On "
         f"{cores} cores, whose load from other work was {load:.1f} at the start. The first point came within {PATIENCE:g} s "
-        f"for up to {playgrounds_a_core(found, cores):g} learners a core.\n\n{threads}"
+        f"for up to {most:g} learner{'s' * (most != 1)} a core.\n\n{threads}"
     )
     second = (
         f"From {cpu:.1f} CPU seconds a run of 40 steps, {own:.2f} GB a kernel and {server:.2f} GB a JupyterLab server; a "
