@@ -8,7 +8,7 @@ something odd in a value's place, takes it out, doubles it or nests it; or it da
 before it had reached is kept and changed further, as AFL does it (M. Zalewski, 2013): so the search goes where reading goes.
 
 Prints a line a reader: how many files, how many were read and refused, how many lines were reached; and, with the file, each that
-made a crash, took more than 20 seconds or was refused in more than one line.
+made a crash, took more than 20 seconds of the processor or was refused in more than one line.
 """
 
 from __future__ import annotations
@@ -408,7 +408,7 @@ def tried(reader: Reader, files: dict[str, bytes], folder: Path) -> str:
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor: other work may take the rest
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             reader.read(folder)
@@ -429,7 +429,7 @@ def tried(reader: Reader, files: dict[str, bytes], folder: Path) -> str:
             trace = trace.tb_next
         return f"{type(error).__name__} at {place}"
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def search(name: str, reader: Reader, minutes: float, keep: Path, seed: int) -> int:
@@ -476,7 +476,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    signal.signal(signal.SIGALRM, _ring)
+    signal.signal(signal.SIGPROF, _ring)
     with tempfile.TemporaryDirectory() as work:
         there = readers(Path(work))
         if unknown := set(asked.readers) - set(there):
