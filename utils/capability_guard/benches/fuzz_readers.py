@@ -105,7 +105,7 @@ def changed_tree(tree: Any, chance: random.Random) -> Any:
             holder.insert(key, copy.deepcopy(value))
         elif how == 3:
             holder[f"{key}{chance.choice(('', ',none', ' ', 's', '_stderr,none'))}"] = value
-        elif how == 4 and isinstance(value, (int, float)) and not isinstance(value, bool):
+        elif how == 4 and isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300:
             holder[key] = chance.choice((-value, value * 1e9, value + 1, str(value), value / 3))
         else:
             holder[key] = chance.choice(ODD)
