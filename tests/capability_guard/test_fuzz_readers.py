@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from capability_guard.adapters import with_adapter
+from capability_guard.measurement import MeasurementError
+
 SCRIPT = Path(__file__).resolve().parents[2] / "utils" / "capability_guard" / "benches" / "fuzz_readers.py"
 pytestmark = [pytest.mark.training, pytest.mark.skipif(os.name == "nt", reason="it counts its seconds by a signal")]
 
@@ -21,6 +24,13 @@ def test_readers_are_tried(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": source})
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.splitlines()) == len(FEW) == done.stdout.count(" 0 kinds of fault")
+
+
+def test_an_adapter_whose_base_has_no_name_is_one_sentence(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": [null]}')
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(MeasurementError, match="the name of its base model is no text; save the adapter again"):
+        with_adapter(None, str(tmp_path), "m")
 
 
 @pytest.mark.parametrize("what", ["crash", "two lines"])

@@ -162,6 +162,8 @@ def _config(file: Path) -> dict:
         raise MeasurementError(f"{file} is damaged ({error}); save the adapter again.") from error
     if not isinstance(about, dict):
         raise MeasurementError(f"{file} is damaged: it holds no settings; save the adapter again.")
+    if not isinstance(about.get("base_model_name_or_path"), (str, type(None))):
+        raise MeasurementError(f"{file} is damaged: the name of its base model is no text; save the adapter again.")
     return about
 
 
