@@ -199,10 +199,8 @@ def main() -> None:
     shutil.rmtree(draft, ignore_errors=True)
     model.config.resid_pdrop = model.config.embd_pdrop = 0.0  # fine-tuned without: it would cost a tenth of each step
     model.save_pretrained(draft)
-    tokenizer.model_input_names = [
-        "input_ids",
-        "attention_mask",
-    ]  # else transformers 4 sends token types, which GPT-2 adds
+    # Else transformers 4 sends token types along, which GPT-2 adds to its input.
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
     tokenizer.save_pretrained(draft)
     about = draft / "tokenizer_config.json"  # transformers 4 lacks the class that 5 writes; this one is in both
     about.write_text(about.read_text().replace("TokenizersBackend", "PreTrainedTokenizerFast"))

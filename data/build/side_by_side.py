@@ -97,7 +97,7 @@ def longer_copy(model) -> None:
     # FineTuneCheck takes transformers 4. That does not know the class of tokenizer that transformers 5 saves, so it goes as files.
     shipped = DATA / "practice-gpt2"
     settings = json.loads((shipped / "tokenizer_config.json").read_text(encoding="utf-8"))
-    settings |= {"model_max_length": POSITIONS}
+    settings["model_max_length"] = POSITIONS
     Path(BASE, "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     shutil.copy(shipped / "tokenizer.json", BASE)
 

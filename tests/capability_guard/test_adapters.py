@@ -9,7 +9,7 @@ from families import PROBES, TEMPLATES, tiny
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import LlamaForCausalLM
 
-from capability_guard.adapters import carries_trained_adapter, same_model
+from capability_guard.adapters import carries_trained_adapter, same_model, with_adapter
 from capability_guard.asking import score_probes
 from capability_guard.chat import Chat
 from capability_guard.cli import main
@@ -189,3 +189,10 @@ def test_a_trained_adapter_is_no_baseline(base):
     wrapped = get_peft_model(load_model(base)[0], LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM"))
     torch.nn.init.ones_(next(p for name, p in wrapped.named_parameters() if "lora_B" in name))
     assert carries_trained_adapter(wrapped)
+
+
+def test_an_adapter_whose_base_has_no_name_is_one_sentence(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": [null]}')
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(MeasurementError, match="the name of its base model is no text; save the adapter again"):
+        with_adapter(None, str(tmp_path), "m")

@@ -13,8 +13,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "utils" / "environment.py"
-
-
 SETTING_UP = ROOT / "utils" / "course" / "setting_up.py"
 
 

@@ -178,7 +178,7 @@ class LiveFigure:
                 self.plane.annotate(run.pin, (x, y), xytext=(7 + 10 * _place(run), 5), textcoords="offset points", fontsize=10,
                                     fontweight="bold", color=_pin_colour(run))  # fmt: skip
 
-    # --- The run on show ---------------------------------------------------------------------------------------
+    # --- The run on show ----------------------------------------------------------------------------------
     def _moving(self, view: View) -> list[Artist]:
         """The run on show, its title and its caption."""
         run = view.shown

@@ -103,6 +103,11 @@ def finetune(
     first = known.get(key)
     if first is not None and on_checkpoint is not None:
         on_checkpoint(replace(first.checkpoint, seconds=0.0))  # known already, so it is told before anything is built
+
+    def tell(checkpoint: Checkpoint) -> None:
+        if checkpoint.step or first is None:
+            on_checkpoint(checkpoint)
+
     monitor = RegressionMonitor(
         tokenizer,
         probes,
@@ -113,9 +118,7 @@ def finetune(
         live=live,
         max_drop=max_drop,
         baseline=first,
-        on_checkpoint=None
-        if on_checkpoint is None
-        else lambda now: on_checkpoint(now) if now.step or first is None else None,
+        on_checkpoint=None if on_checkpoint is None else tell,
     )
     result = RunResult(config, questions=list(questions))
     small = model.num_parameters() < SMALL and model.device.type == "cpu"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from capability_guard.files import read_text
+from capability_guard.files import parse_json, read_text
 from capability_guard.foreign import as_probe_row
 from capability_guard.jsonl import DataError
 
@@ -40,11 +39,11 @@ def _looks_like_probes(file: Path) -> bool:
     """Whether the first row, of lines or of one list, has what a probe has."""
     try:
         text = read_text(file)
-        data = json.loads(text) if text.lstrip().startswith("[") else json.loads(text.strip().split("\n", 1)[0])
+        data = parse_json(text) if text.lstrip().startswith("[") else parse_json(text.strip().split("\n", 1)[0])
         first = data[0] if isinstance(data, list) else data
         row = as_probe_row(first, "", "") if isinstance(first, dict) else {}
     except DataError:  # a conversation, of more turns than one
         return True
-    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError):
         return False
     return {"prompt", "answer"} <= row.keys() or {"text", "capability"} <= row.keys()

@@ -23,6 +23,7 @@ from capability_guard.rows import is_number
 
 SCHEMA = 1
 FIGURES = ("before", "after", "drop", "low", "high", "budget")  # of a line, in its unit
+TEXTS = ("pair", "when", "baseline", "candidate", "probes", "verdict")  # of a verdict
 SHOWN = 12  # versions in a report
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -124,16 +125,10 @@ def read(path: str | Path) -> list[dict[str, Any]]:
         return []
     entries = []
     for where, row in numbered_rows(path):
-        known = row.get("schema") == SCHEMA and all(
-            isinstance(row.get(name), str) for name in ("pair", "when", "baseline", "candidate", "probes", "verdict")
-        )  # fmt: skip
+        texts = all(isinstance(row.get(name), str) for name in TEXTS)
+        known = row.get("schema") == SCHEMA and texts and row["verdict"] in EXIT
         lines = row.get("lines")
-        if (
-            not known
-            or row["verdict"] not in EXIT
-            or not isinstance(lines, list)
-            or not all(_is_line(line) for line in lines)
-        ):
+        if not known or not isinstance(lines, list) or not all(_is_line(line) for line in lines):
             raise DataError(
                 f"{where}: this is no verdict that --history wrote; name another file, or take the line out."
             )
